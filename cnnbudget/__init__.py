@@ -1,0 +1,380 @@
+"""cnnbudget: how big is this convolutional network, how much memory does it need, and what makes it fit?
+
+Start with :class:`Net`. Everything public is here; nothing is loaded before it is asked for, so that ``import cnnbudget``
+costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnnbudget.advice.explain import Derivation as Derivation
+    from cnnbudget.advice.explain import explain_parameters as explain_parameters
+    from cnnbudget.advice.fit import Advice as Advice
+    from cnnbudget.advice.fit import Option as Option
+    from cnnbudget.advice.fit import fit as fit
+    from cnnbudget.advice.remedies import HalfPrecision as HalfPrecision
+    from cnnbudget.advice.remedies import LargerStride as LargerStride
+    from cnnbudget.advice.remedies import MoreDevices as MoreDevices
+    from cnnbudget.advice.remedies import Remedy as Remedy
+    from cnnbudget.advice.remedies import RemoveLayer as RemoveLayer
+    from cnnbudget.advice.remedies import SmallerBatch as SmallerBatch
+    from cnnbudget.analysis.costs import CostTable as CostTable
+    from cnnbudget.analysis.costs import CostVisitor as CostVisitor
+    from cnnbudget.analysis.costs import NodeCost as NodeCost
+    from cnnbudget.analysis.costs import costs as costs
+    from cnnbudget.analysis.dense import DenseEquivalent as DenseEquivalent
+    from cnnbudget.analysis.dense import DenseRow as DenseRow
+    from cnnbudget.analysis.dense import dense_equivalent as dense_equivalent
+    from cnnbudget.analysis.visitor import Use as Use
+    from cnnbudget.analysis.visitor import Visitor as Visitor
+    from cnnbudget.analysis.visitor import visits as visits
+    from cnnbudget.analysis.walk import specs as specs
+    from cnnbudget.analysis.walk import walk as walk
+    from cnnbudget.dtypes import BF16 as BF16
+    from cnnbudget.dtypes import BFLOAT16 as BFLOAT16
+    from cnnbudget.dtypes import BOOL as BOOL
+    from cnnbudget.dtypes import FLOAT16 as FLOAT16
+    from cnnbudget.dtypes import FLOAT32 as FLOAT32
+    from cnnbudget.dtypes import FLOAT64 as FLOAT64
+    from cnnbudget.dtypes import FP16 as FP16
+    from cnnbudget.dtypes import FP32 as FP32
+    from cnnbudget.dtypes import INT4 as INT4
+    from cnnbudget.dtypes import INT8 as INT8
+    from cnnbudget.dtypes import INT32 as INT32
+    from cnnbudget.dtypes import INT64 as INT64
+    from cnnbudget.dtypes import UINT8 as UINT8
+    from cnnbudget.dtypes import DType as DType
+    from cnnbudget.dtypes import Precision as Precision
+    from cnnbudget.dtypes import Role as Role
+    from cnnbudget.errors import CnnBudgetError as CnnBudgetError
+    from cnnbudget.errors import ConformanceError as ConformanceError
+    from cnnbudget.errors import InvalidTypeError as InvalidTypeError
+    from cnnbudget.errors import InvalidValueError as InvalidValueError
+    from cnnbudget.errors import MissingExtraError as MissingExtraError
+    from cnnbudget.errors import MissingRuleError as MissingRuleError
+    from cnnbudget.errors import ShapeError as ShapeError
+    from cnnbudget.errors import SharedStorageError as SharedStorageError
+    from cnnbudget.errors import UnknownNameError as UnknownNameError
+    from cnnbudget.graph.block import Block as Block
+    from cnnbudget.graph.block import Repeat as Repeat
+    from cnnbudget.graph.edit import remove_node as remove_node
+    from cnnbudget.graph.edit import replace_layer as replace_layer
+    from cnnbudget.graph.nodes import Input as Input
+    from cnnbudget.graph.nodes import Network as Network
+    from cnnbudget.graph.nodes import Node as Node
+    from cnnbudget.layers.activation import ReLU as ReLU
+    from cnnbudget.layers.activation import Sigmoid as Sigmoid
+    from cnnbudget.layers.activation import Softmax as Softmax
+    from cnnbudget.layers.activation import Tanh as Tanh
+    from cnnbudget.layers.base import Alias as Alias
+    from cnnbudget.layers.base import ElementwiseLayer as ElementwiseLayer
+    from cnnbudget.layers.base import Layer as Layer
+    from cnnbudget.layers.base import Saved as Saved
+    from cnnbudget.layers.base import StatelessLayer as StatelessLayer
+    from cnnbudget.layers.conv import Conv as Conv
+    from cnnbudget.layers.linear import Linear as Linear
+    from cnnbudget.layers.norm import BatchNorm as BatchNorm
+    from cnnbudget.layers.norm import LocalResponseNorm as LocalResponseNorm
+    from cnnbudget.layers.pool import AvgPool as AvgPool
+    from cnnbudget.layers.pool import GlobalAvgPool as GlobalAvgPool
+    from cnnbudget.layers.pool import MaxPool as MaxPool
+    from cnnbudget.layers.regularize import Dropout as Dropout
+    from cnnbudget.layers.reshape import Flatten as Flatten
+    from cnnbudget.memory.devices import DataParallel as DataParallel
+    from cnnbudget.memory.profile import AliveStorage as AliveStorage
+    from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
+    from cnnbudget.memory.profile import Timeline as Timeline
+    from cnnbudget.memory.profile import max_batch as max_batch
+    from cnnbudget.memory.profile import profile as profile
+    from cnnbudget.memory.retention import Backprop as Backprop
+    from cnnbudget.memory.retention import ForwardPass as ForwardPass
+    from cnnbudget.memory.retention import FreeAfterUse as FreeAfterUse
+    from cnnbudget.memory.retention import KeepAll as KeepAll
+    from cnnbudget.memory.retention import Retention as Retention
+    from cnnbudget.memory.scenario import Inference as Inference
+    from cnnbudget.memory.scenario import Scenario as Scenario
+    from cnnbudget.memory.scenario import Training as Training
+    from cnnbudget.memory.schedule import Phase as Phase
+    from cnnbudget.memory.schedule import Schedule as Schedule
+    from cnnbudget.memory.schedule import ScheduleBuilder as ScheduleBuilder
+    from cnnbudget.memory.schedule import Step as Step
+    from cnnbudget.memory.schedule import Storage as Storage
+    from cnnbudget.net import Net as Net
+    from cnnbudget.render.summary import Summary as Summary
+    from cnnbudget.render.summary import summary as summary
+    from cnnbudget.tensors import Footprint as Footprint
+    from cnnbudget.tensors import TensorSpec as TensorSpec
+    from cnnbudget.units import Bytes as Bytes
+    from cnnbudget.units import parse_bytes as parse_bytes
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "advice.explain": (
+        "Derivation",
+        "explain_parameters",
+    ),
+    "advice.fit": (
+        "Advice",
+        "Option",
+        "fit",
+    ),
+    "advice.remedies": (
+        "HalfPrecision",
+        "LargerStride",
+        "MoreDevices",
+        "Remedy",
+        "RemoveLayer",
+        "SmallerBatch",
+    ),
+    "analysis.costs": (
+        "CostTable",
+        "CostVisitor",
+        "NodeCost",
+        "costs",
+    ),
+    "analysis.dense": (
+        "DenseEquivalent",
+        "DenseRow",
+        "dense_equivalent",
+    ),
+    "analysis.visitor": (
+        "Use",
+        "Visitor",
+        "visits",
+    ),
+    "analysis.walk": (
+        "specs",
+        "walk",
+    ),
+    "dtypes": (
+        "BF16",
+        "BFLOAT16",
+        "BOOL",
+        "DType",
+        "FLOAT16",
+        "FLOAT32",
+        "FLOAT64",
+        "FP16",
+        "FP32",
+        "INT32",
+        "INT4",
+        "INT64",
+        "INT8",
+        "Precision",
+        "Role",
+        "UINT8",
+    ),
+    "errors": (
+        "CnnBudgetError",
+        "ConformanceError",
+        "InvalidTypeError",
+        "InvalidValueError",
+        "MissingExtraError",
+        "MissingRuleError",
+        "ShapeError",
+        "SharedStorageError",
+        "UnknownNameError",
+    ),
+    "graph.block": (
+        "Block",
+        "Repeat",
+    ),
+    "graph.edit": (
+        "remove_node",
+        "replace_layer",
+    ),
+    "graph.nodes": (
+        "Input",
+        "Network",
+        "Node",
+    ),
+    "layers.activation": (
+        "ReLU",
+        "Sigmoid",
+        "Softmax",
+        "Tanh",
+    ),
+    "layers.base": (
+        "Alias",
+        "ElementwiseLayer",
+        "Layer",
+        "Saved",
+        "StatelessLayer",
+    ),
+    "layers.conv": ("Conv",),
+    "layers.linear": ("Linear",),
+    "layers.norm": (
+        "BatchNorm",
+        "LocalResponseNorm",
+    ),
+    "layers.pool": (
+        "AvgPool",
+        "GlobalAvgPool",
+        "MaxPool",
+    ),
+    "layers.regularize": ("Dropout",),
+    "layers.reshape": ("Flatten",),
+    "memory.devices": ("DataParallel",),
+    "memory.profile": (
+        "AliveStorage",
+        "MemoryProfile",
+        "Timeline",
+        "max_batch",
+        "profile",
+    ),
+    "memory.retention": (
+        "Backprop",
+        "ForwardPass",
+        "FreeAfterUse",
+        "KeepAll",
+        "Retention",
+    ),
+    "memory.scenario": (
+        "Inference",
+        "Scenario",
+        "Training",
+    ),
+    "memory.schedule": (
+        "Phase",
+        "Schedule",
+        "ScheduleBuilder",
+        "Step",
+        "Storage",
+    ),
+    "net": ("Net",),
+    "render.summary": (
+        "Summary",
+        "summary",
+    ),
+    "tensors": (
+        "Footprint",
+        "TensorSpec",
+    ),
+    "units": (
+        "Bytes",
+        "parse_bytes",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "__version__",
+    "Advice",
+    "Alias",
+    "AliveStorage",
+    "AvgPool",
+    "BF16",
+    "BFLOAT16",
+    "BOOL",
+    "Backprop",
+    "BatchNorm",
+    "Block",
+    "Bytes",
+    "CnnBudgetError",
+    "ConformanceError",
+    "Conv",
+    "CostTable",
+    "CostVisitor",
+    "DType",
+    "DataParallel",
+    "DenseEquivalent",
+    "DenseRow",
+    "Derivation",
+    "Dropout",
+    "ElementwiseLayer",
+    "FLOAT16",
+    "FLOAT32",
+    "FLOAT64",
+    "FP16",
+    "FP32",
+    "Flatten",
+    "Footprint",
+    "ForwardPass",
+    "FreeAfterUse",
+    "GlobalAvgPool",
+    "HalfPrecision",
+    "INT32",
+    "INT4",
+    "INT64",
+    "INT8",
+    "Inference",
+    "Input",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "KeepAll",
+    "LargerStride",
+    "Layer",
+    "Linear",
+    "LocalResponseNorm",
+    "MaxPool",
+    "MemoryProfile",
+    "MissingExtraError",
+    "MissingRuleError",
+    "MoreDevices",
+    "Net",
+    "Network",
+    "Node",
+    "NodeCost",
+    "Option",
+    "Phase",
+    "Precision",
+    "ReLU",
+    "Remedy",
+    "RemoveLayer",
+    "Repeat",
+    "Retention",
+    "Role",
+    "Saved",
+    "Scenario",
+    "Schedule",
+    "ScheduleBuilder",
+    "ShapeError",
+    "SharedStorageError",
+    "Sigmoid",
+    "SmallerBatch",
+    "Softmax",
+    "StatelessLayer",
+    "Step",
+    "Storage",
+    "Summary",
+    "Tanh",
+    "TensorSpec",
+    "Timeline",
+    "Training",
+    "UINT8",
+    "UnknownNameError",
+    "Use",
+    "Visitor",
+    "costs",
+    "dense_equivalent",
+    "explain_parameters",
+    "fit",
+    "max_batch",
+    "parse_bytes",
+    "profile",
+    "remove_node",
+    "replace_layer",
+    "specs",
+    "summary",
+    "visits",
+    "walk",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Loads a public name at its first use (PEP 562)."""
+    if name not in _HOME_OF:
+        from cnnbudget.errors import did_you_mean
+
+        raise AttributeError(f"module 'cnnbudget' has no attribute {name!r}; {did_you_mean(name, __all__)}")
+    value: object = getattr(import_module(f"cnnbudget.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

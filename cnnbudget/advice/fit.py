@@ -1,0 +1,373 @@
+"""Does a network fit a budget, and if not, which single remedy makes it fit? Every option is applied and profiled again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from cnnbudget.advice.remedies import (
+    HalfPrecision,
+    LargerStride,
+    MoreDevices,
+    Remedy,
+    RemoveLayer,
+    SmallerBatch,
+    stride_of,
+)
+from cnnbudget.analysis.costs import CostTable, costs
+from cnnbudget.dtypes import Role
+from cnnbudget.errors import CnnBudgetError, InvalidValueError
+from cnnbudget.graph.nodes import Network
+from cnnbudget.layers.norm import BatchNorm
+from cnnbudget.memory.profile import MemoryProfile, profile
+from cnnbudget.memory.scenario import Scenario
+from cnnbudget.tables import Column, html_table, text_table
+from cnnbudget.units import Bytes, parse_bytes
+from cnnbudget.windows import Axes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import SupportsIndex
+
+__all__ = ["Advice", "Option", "fit"]
+
+MOST_VARIANTS = 400
+"""How many variants of the architecture are profiled at most, those of the largest maps first."""
+
+_STRIDE_STEPS = 4
+
+_COLUMNS = (
+    Column("cure"),
+    Column("change"),
+    Column("peak", right=True),
+    Column("bytes", right=True),
+    Column("fits"),
+    Column("price"),
+)
+
+
+def _itself(network: Network) -> Any:
+    return network
+
+
+@frozen
+class Option:
+    """One remedy, applied and measured.
+
+    Args:
+        remedy: What was done.
+        network: The network after it.
+        scenario: The scenario after it.
+        profile: The profile after it, computed anew.
+        change: What was changed, from what to what.
+        price: What it costs the user.
+        fits: Whether the peak is within the budget.
+        helps: Whether the peak is lower than before.
+        mac_count: Multiply-accumulates that are left; ``None`` if unknown.
+    """
+
+    remedy: Remedy
+    network: Network = field(repr=False)
+    scenario: Scenario
+    profile: MemoryProfile = field(repr=False)
+    change: str
+    price: str
+    fits: bool
+    helps: bool
+    mac_count: int | None
+    keeps_output: bool
+    _wrap: Callable[[Network], Any] = field(default=_itself, eq=False, repr=False, alias="wrap")
+
+    @property
+    def peak(self) -> Bytes:
+        """The peak after the remedy."""
+        return self.profile.peak
+
+    def apply(self) -> tuple[Any, Scenario]:
+        """Returns the changed net and scenario.
+
+        Returns:
+            The net (a ``Net`` when a ``Net`` was asked, otherwise a ``Network``) and the scenario.
+        """
+        return self._wrap(self.network), self.scenario
+
+
+@frozen
+class Advice:
+    """Whether a network fits a budget, and what to change so that it does.
+
+    Options that fit come first; among them those that change the least for the user (see :attr:`Remedy.severity`), then those
+    that keep the output's shape, then those that keep the most multiply-accumulates.
+
+    Example:
+        >>> from cnnbudget import Conv, Net, Training
+        >>> net = Net.input(3, 32, 32).then(Conv(16, 3, padding="same"), Conv(16, 3, padding="same"))
+        >>> advice = net.fit("4 MiB", Training(batch=32))
+        >>> advice.fits, advice.profile.peak
+        (False, Bytes(8802176))
+        >>> print(advice.best.change)
+        1 -> 3 devices, at most 11 samples each
+        >>> smaller, scenario = advice.best.apply()
+        >>> smaller.profile(scenario).peak == advice.best.peak
+        True
+    """
+
+    budget: Bytes
+    profile: MemoryProfile
+    options: tuple[Option, ...] = field(repr=False)
+    notes: tuple[str, ...] = field(repr=False)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the network fits as it is."""
+        return self.profile.peak <= self.budget
+
+    @property
+    def best(self) -> Option:
+        """The first option.
+
+        Raises:
+            InvalidValueError: If it fits as it is, or if no single remedy suffices.
+        """
+        if self.fits:
+            raise InvalidValueError(
+                "nothing needs to change", got=f"a peak of {self.profile.peak}", expected=f"at most {self.budget}"
+            )
+        if not self.options or not self.options[0].fits:
+            nearest = (
+                f"the nearest is {self.options[0].change} with {self.options[0].peak}"
+                if self.options
+                else "none applies"
+            )
+            raise InvalidValueError(
+                "no single remedy makes it fit",
+                got=f"a peak of {self.profile.peak}",
+                expected=f"at most {self.budget}",
+                hint=nearest,
+            )
+        return self.options[0]
+
+    def best_of(self, cure: type[Remedy]) -> Option | None:
+        """The first option of one kind of cure.
+
+        Args:
+            cure: The remedy's class.
+
+        Returns:
+            The option; ``None`` if that cure does not apply.
+        """
+        return next((option for option in self.options if isinstance(option.remedy, cure)), None)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The options as data.
+
+        Returns:
+            One dict an option: ``cure``, ``change``, ``peak`` (bytes), ``fits``, ``helps``, ``price``, ``reason``.
+        """
+        return [
+            {
+                "cure": option.remedy.cure,
+                "change": option.change,
+                "peak": int(option.peak),
+                "fits": option.fits,
+                "helps": option.helps,
+                "price": option.price,
+                "reason": option.remedy.reason,
+            }
+            for option in self.options
+        ]
+
+    def _cells(self) -> list[tuple[object, ...]]:
+        return [
+            (
+                row["cure"],
+                row["change"],
+                str(Bytes(row["peak"])),
+                row["peak"],
+                row["fits"],
+                row["price"] if row["helps"] else "does not help",
+            )
+            for row in self.rows()
+        ]
+
+    def _heading(self) -> str:
+        peak = self.profile.peak
+        verdict = "fits" if self.fits else "does not fit"
+        return f"A peak of {peak} ({peak:,} bytes, {self.profile.peak_step}) {verdict} in {self.budget} ({self.budget:,} bytes)."
+
+    def __str__(self) -> str:
+        if self.fits:
+            return self._heading()
+        return "\n".join([self._heading(), text_table(_COLUMNS, self._cells(), limit=30), *self.notes])
+
+    def _repr_html_(self) -> str:
+        import html  # notebooks only
+
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        table = "" if self.fits else html_table(_COLUMNS, self._cells(), limit=30)
+        return f"<p>{html.escape(self._heading())}</p>{table}{notes}"
+
+
+@frozen
+class _Question:
+    """What all searches for remedies share."""
+
+    table: CostTable
+    scenario: Scenario
+    budget: Bytes
+    before: MemoryProfile
+    wrap: Callable[[Network], Any]
+
+    def measure(self, remedy: Remedy) -> Option:
+        network, scenario = remedy.apply(self.table.network, self.scenario)
+        table = self.table if network is self.table.network else costs(network)
+        found = profile(table, scenario)
+        keeps_output = all(
+            table.specs[after].shape == self.table.specs[before].shape
+            for after, before in zip(network.outputs, self.table.network.outputs, strict=True)
+        )
+        return Option(
+            remedy,
+            network,
+            scenario,
+            found,
+            remedy.describe(self.table.network, self.scenario),
+            _price(remedy, self.scenario, self.table, table, keeps_output=keeps_output),
+            fits=found.peak <= self.budget,
+            helps=found.peak < self.before.peak,
+            mac_count=_known_macs(table),
+            keeps_output=keeps_output,
+            wrap=self.wrap,
+        )
+
+    def try_to_measure(self, remedy: Remedy) -> Option | None:
+        """Measures a change of the architecture; ``None`` if the network is then no network any more."""
+        try:
+            return self.measure(remedy)
+        except CnnBudgetError:
+            return None
+
+
+def _known_macs(table: CostTable) -> int | None:
+    return None if any(cost.macs is None for cost in table) else table.mac_count
+
+
+def _price(remedy: Remedy, scenario: Scenario, before: CostTable, after: CostTable, *, keeps_output: bool) -> str:
+    """Says in a few words what a remedy costs the user."""
+    if isinstance(remedy, MoreDevices):
+        own_statistics = scenario.trains and any(isinstance(cost.node.layer, BatchNorm) for cost in before)
+        return "batch-norm statistics of each device alone" if own_statistics else "same results"
+    if isinstance(remedy, SmallerBatch):
+        return "noisier gradients, more steps an epoch" if scenario.trains else "same results, more passes"
+    if isinstance(remedy, HalfPrecision):
+        return "rounding to 11 significant bits, range up to 65,504"
+    parts = []
+    counts = [
+        ("parameters", before.parameter_count, after.parameter_count),
+        ("MACs", _known_macs(before), _known_macs(after)),
+    ]
+    for word, old, new in counts:
+        if old and new is not None and new != old:
+            parts.append(f"{word} {(new - old) / old:+.0%}")
+    if not keeps_output:
+        shapes = ", ".join("x".join(map(str, after.specs[name].shape)) for name in after.network.outputs)
+        parts.append(f"output {shapes}")
+    return ", ".join(parts) or "another network of the same size"
+
+
+def fit(
+    network: Network, budget: SupportsIndex | str, scenario: Scenario, *, wrap: Callable[[Network], Any] = _itself
+) -> Advice:
+    """Checks a network against a budget and measures the single remedies.
+
+    The five cures: the largest mini-batch that fits and the fewest devices that suffice (both in closed form, since every
+    step is affine in the batch), 16-bit floats, the least larger stride in each convolution and pooling layer, and each layer
+    left out. None is extrapolated: each is applied and profiled.
+
+    Args:
+        network: The network.
+        budget: Bytes of one device: ``"8 GiB"``, ``"500 MB"`` or an int.
+        scenario: How it runs.
+        wrap: What to make of a changed network in :meth:`Option.apply`.
+
+    Returns:
+        The advice.
+
+    Raises:
+        InvalidValueError: If the budget cannot be read.
+    """
+    limit = parse_bytes(budget)
+    table = costs(network)
+    before = profile(table, scenario)
+    if before.peak <= limit:
+        return Advice(limit, before, (), ())
+    question = _Question(table, scenario, limit, before, wrap)
+    notes: list[str] = []
+    options = [*_run_time_options(question, notes), *_architecture_options(question, notes)]
+    options.sort(key=_rank)
+    return Advice(limit, before, tuple(options), tuple(notes))
+
+
+def _rank(option: Option) -> tuple[Any, ...]:
+    if not option.fits:
+        return (True, not option.helps, option.peak)
+    return (False, option.remedy.severity, not option.keeps_output, -(option.mac_count or 0), option.peak)
+
+
+def _run_time_options(question: _Question, notes: list[str]) -> Iterator[Option]:
+    scenario, limit = question.scenario, question.budget
+    batch = question.before.max_batch(limit)
+    if batch == 0:
+        least = question.before.lifetimes.live_bytes(1)
+        notes.append(f"No batch fits: one sample alone has a peak of {Bytes(max(least))} ({max(least):,} bytes).")
+    else:
+        yield question.measure(SmallerBatch(batch))
+        share = batch // scenario.devices.count
+        yield question.measure(MoreDevices(-(-scenario.batch // share)))
+    half = HalfPrecision()
+    if scenario.precision[Role.ACTIVATION].bits <= half.precision[Role.ACTIVATION].bits:
+        notes.append(
+            f"16-bit floats do not apply: activations have {scenario.precision[Role.ACTIVATION].bits} bits already."
+        )
+    else:
+        yield question.measure(half)
+
+
+def _architecture_options(question: _Question, notes: list[str]) -> Iterator[Option]:
+    nodes = question.table.nodes
+    by_size = sorted(nodes, key=lambda cost: -cost.output.element_count)
+    tries = 0
+    for cost in by_size:
+        if tries >= MOST_VARIANTS:
+            notes.append(
+                f"Not every layer was tried: {MOST_VARIANTS} variants of the {len(nodes):,} nodes, the largest maps first."
+            )
+            return
+        stride = stride_of(cost.node.layer)
+        found: list[Option] = []
+        for larger in _larger(stride):
+            tries += 1
+            option = question.try_to_measure(LargerStride(cost.name, larger))
+            if option is None:
+                break
+            found.append(option)
+            if option.fits:
+                break
+        if found:
+            yield min(found, key=lambda option: (not option.fits, option.peak))
+        if len(nodes) > 1 and len(cost.node.inputs) == 1:
+            tries += 1
+            option = question.try_to_measure(RemoveLayer(cost.name))
+            if option is not None:
+                yield option
+
+
+def _larger(stride: Axes | None) -> list[Axes]:
+    """The next larger strides to try, every axis alike."""
+    if stride is None:
+        return []
+    steps = range(1, _STRIDE_STEPS + 1)
+    if isinstance(stride, tuple):
+        return [tuple(axis + step for axis in stride) for step in steps]
+    return [stride + step for step in steps]

@@ -1,0 +1,184 @@
+"""Remedies: pure changes of a network and a scenario that should lower the peak. What they bring is always measured.
+
+The five of the textbook: a smaller mini-batch, a larger stride, one layer less, 16-bit floats, several devices. A remedy is a
+frozen value: :meth:`Remedy.apply` edits nothing, it returns a new network and scenario.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from cnnbudget.checks import axes_from, instance_of, int_from, is_axes, is_int
+from cnnbudget.dtypes import FP16, Precision
+from cnnbudget.errors import InvalidValueError, shorten
+from cnnbudget.graph.edit import remove_node, replace_layer
+from cnnbudget.graph.nodes import Network
+from cnnbudget.layers.base import Layer
+from cnnbudget.layers.conv import Conv
+from cnnbudget.layers.pool import WindowPool
+from cnnbudget.memory.devices import DataParallel
+from cnnbudget.memory.scenario import Scenario
+from cnnbudget.windows import Axes
+
+__all__ = ["HalfPrecision", "LargerStride", "MoreDevices", "Remedy", "RemoveLayer", "SmallerBatch", "stride_of"]
+
+
+@frozen
+class Remedy(ABC):
+    """The base of all remedies.
+
+    Attributes:
+        cure: What kind of cure it is, in a few words.
+        reason: Why it should help, in one line.
+        severity: How much it changes for the user, the least first: 0 results stay, 1 training runs differently, 2 numbers
+            are rounded differently, 3 the network is another one.
+    """
+
+    cure: ClassVar[str]
+    reason: ClassVar[str]
+    severity: ClassVar[int]
+
+    @abstractmethod
+    def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+        """Returns the changed network and scenario.
+
+        Args:
+            network: The network; stays as it is.
+            scenario: The scenario; stays as it is.
+
+        Returns:
+            New values.
+        """
+
+    @abstractmethod
+    def describe(self, network: Network, scenario: Scenario) -> str:
+        """Says what is changed, from what to what.
+
+        Args:
+            network: The network before.
+            scenario: The scenario before.
+
+        Returns:
+            A clause.
+        """
+
+
+@frozen
+class SmallerBatch(Remedy):
+    """A smaller mini-batch. The learning rate and batch-norm statistics depend on it."""
+
+    cure: ClassVar[str] = "smaller mini-batch"
+    reason: ClassVar[str] = "activations and their gradients are proportional to the batch"
+    severity: ClassVar[int] = 1
+
+    batch: int = field(converter=int_from, validator=is_int())
+
+    def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+        """Returns the scenario with the batch."""
+        return network, scenario.evolve(batch=self.batch)
+
+    def describe(self, network: Network, scenario: Scenario) -> str:
+        """Says both batches."""
+        return f"batch {scenario.batch} -> {self.batch}"
+
+
+@frozen
+class MoreDevices(Remedy):
+    """Data parallelism: the batch is split, every device holds the whole network."""
+
+    cure: ClassVar[str] = "several devices"
+    reason: ClassVar[str] = "every device holds the parameters and its share of the batch"
+    severity: ClassVar[int] = 0
+
+    count: int = field(converter=int_from, validator=is_int())
+
+    def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+        """Returns the scenario with so many devices."""
+        return network, scenario.evolve(devices=DataParallel(self.count))
+
+    def describe(self, network: Network, scenario: Scenario) -> str:
+        """Says both counts and the largest share."""
+        share = DataParallel(self.count).share(scenario.batch)
+        return f"{scenario.devices.count} -> {self.count} devices, at most {share} samples each"
+
+
+@frozen
+class HalfPrecision(Remedy):
+    """16-bit floats for everything but running statistics, masks and indices."""
+
+    cure: ClassVar[str] = "16-bit floats"
+    reason: ClassVar[str] = "every number takes two bytes instead of four (indices, masks and statistics do not shrink)"
+    severity: ClassVar[int] = 2
+
+    precision: Precision = field(default=FP16, validator=instance_of(Precision, "for example FP16 or BF16"))
+
+    def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+        """Returns the scenario with the precision."""
+        return network, scenario.evolve(precision=self.precision)
+
+    def describe(self, network: Network, scenario: Scenario) -> str:
+        """Says both precisions."""
+        return f"{scenario.precision} -> {self.precision}"
+
+
+def stride_of(layer: Layer) -> Axes | None:
+    """The stride of a convolution or pooling layer; ``None`` for a layer without one."""
+    if isinstance(layer, Conv):
+        return layer.stride
+    if isinstance(layer, WindowPool):
+        return layer.kernel if layer.stride is None else layer.stride
+    return None
+
+
+@frozen
+class LargerStride(Remedy):
+    """A larger stride in one convolution or pooling layer: everything after it has smaller maps."""
+
+    cure: ClassVar[str] = "larger stride"
+    reason: ClassVar[str] = "a larger stride makes the maps of the layer, and of all that follow, smaller"
+    severity: ClassVar[int] = 3
+
+    node: str
+    stride: Axes = field(converter=axes_from, validator=is_axes())
+
+    def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+        """Returns the network with the stride.
+
+        Raises:
+            InvalidValueError: If the node's layer has no stride.
+        """
+        layer = network[self.node].layer
+        if stride_of(layer) is None:
+            raise InvalidValueError(
+                "this layer has no stride",
+                where=f"node {self.node!r}",
+                got=shorten(layer),
+                expected="a convolution or a pooling layer",
+            )
+        return replace_layer(network, self.node, layer.evolve(stride=self.stride)), scenario
+
+    def describe(self, network: Network, scenario: Scenario) -> str:
+        """Says both strides."""
+        return f"{self.node}: stride {stride_of(network[self.node].layer)} -> {self.stride}"
+
+
+@frozen
+class RemoveLayer(Remedy):
+    """One layer less; whoever read its output reads its input."""
+
+    cure: ClassVar[str] = "fewer layers"
+    reason: ClassVar[str] = "a layer that is not there has no maps and no parameters"
+    severity: ClassVar[int] = 3
+
+    node: str
+
+    def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+        """Returns the network without the node."""
+        return remove_node(network, self.node), scenario
+
+    def describe(self, network: Network, scenario: Scenario) -> str:
+        """Says which layer goes."""
+        return f"without {self.node}, {shorten(network[self.node].layer, 60)}"

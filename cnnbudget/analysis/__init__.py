@@ -1,0 +1,1 @@
+"""Questions about networks: one walk, and a visitor for each question."""

@@ -1,0 +1,108 @@
+"""Who shares bytes: views look at their input's storage, in-place layers reuse it, everybody else has a storage of its own.
+
+In-place is only legal when nobody still needs the value that is overwritten; otherwise the error names who does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from cnnbudget.analysis.visitor import place_of
+from cnnbudget.errors import ConformanceError, SharedStorageError, shorten
+from cnnbudget.layers.base import Alias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnnbudget.analysis.costs import CostTable, NodeCost
+
+__all__ = ["Sharing", "sharing"]
+
+
+@frozen
+class Sharing:
+    """Which storage every value of a network lies in.
+
+    Args:
+        owners: For every value, the value whose storage it shares; itself when it has its own.
+        aliases: For every node that shares, what its layer states.
+    """
+
+    owners: Mapping[str, str] = field(repr=False)
+    aliases: Mapping[str, Alias] = field(repr=False)
+
+
+def sharing(table: CostTable, *, training: bool) -> Sharing:
+    """Finds out who shares bytes.
+
+    Args:
+        table: The costs of a network.
+        training: Whether the layers act as in training (dropout is a view in inference only).
+
+    Returns:
+        The owners of all values.
+
+    Raises:
+        SharedStorageError: If an in-place layer would overwrite what somebody still needs.
+        ConformanceError: If a layer states an alias of an input that it does not have, or a view of another size.
+    """
+    owners = {source.name: source.name for source in table.network.inputs}
+    aliases: dict[str, Alias] = {}
+    overwriters: list[NodeCost] = []
+    for cost in table.nodes:
+        alias = cost.node.layer.alias(cost.inputs, cost.output, training=training)
+        if alias is None:
+            owners[cost.name] = cost.name
+            continue
+        if not isinstance(alias, Alias) or not 0 <= alias.input < len(cost.inputs):
+            raise ConformanceError(
+                f"{type(cost.node.layer).__name__}.alias is no input of the layer",
+                where=place_of(cost.node, cost.inputs),
+                got=shorten(alias),
+                expected=f"None, or an Alias of input 0 to {len(cost.inputs) - 1}",
+            )
+        if cost.output.element_count > cost.inputs[alias.input].element_count:
+            raise ConformanceError(
+                f"{type(cost.node.layer).__name__}.alias states a view that is larger than what it looks at",
+                where=place_of(cost.node, cost.inputs),
+                got=f"{cost.output.element_count} elements in a storage of {cost.inputs[alias.input].element_count}",
+            )
+        owners[cost.name] = owners[cost.node.inputs[alias.input]]
+        aliases[cost.name] = alias
+        if alias.in_place:
+            overwriters.append(cost)
+    if overwriters:
+        _check_overwriters(table, owners, overwriters, training=training)
+    return Sharing(owners, aliases)
+
+
+def _check_overwriters(
+    table: CostTable, owners: dict[str, str], overwriters: list[NodeCost], *, training: bool
+) -> None:
+    position = {cost.name: number for number, cost in enumerate(table.nodes)}
+    readers: dict[str, list[tuple[int, str, str]]] = {}  # owner -> (when, value, who still needs it and why)
+    for number, cost in enumerate(table.nodes):
+        for value in cost.node.inputs:
+            readers.setdefault(owners[value], []).append((number, value, f"node {cost.name!r} reads it"))
+        if training:
+            kept = cost.node.layer.saved(cost.inputs, cost.output)
+            values = [cost.node.inputs[index] for index in kept.inputs] + ([cost.name] if kept.output else [])
+            for value in values:
+                readers.setdefault(owners[value], []).append(
+                    (len(table), value, f"node {cost.name!r} keeps it for backward")
+                )
+    for value in table.network.outputs:
+        readers.setdefault(owners[value], []).append((len(table), value, "it is an output of the network"))
+    for cost in overwriters:
+        now = position[cost.name]
+        for when, value, who in readers[owners[cost.name]]:
+            if when > now and position.get(value, -1) < now:
+                raise SharedStorageError(
+                    "an in-place layer would overwrite a value that is still needed",
+                    where=place_of(cost.node, cost.inputs),
+                    got=f"value {value!r}: {who}",
+                    expected="nobody to need it after this node",
+                    hint="use the layer without inplace=True, or put it after the last reader",
+                )

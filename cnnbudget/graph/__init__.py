@@ -1,0 +1,1 @@
+"""Networks and blocks: structure and names, no costs."""

@@ -1,0 +1,214 @@
+"""The network: a flat, frozen tuple of nodes in execution order. Nodes name their inputs; they never hold them.
+
+A flat value keeps equality, hashing, pickling and traversal linear and free of recursion, at 100,000 nodes as at three.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from cnnbudget.checks import LARGEST, instance_of
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, UnknownNameError, did_you_mean, shorten
+from cnnbudget.layers.base import Layer
+from cnnbudget.tensors import Shape, TensorSpec, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from attrs import Attribute
+
+__all__ = ["Input", "Network", "Node", "check_name"]
+
+_LONGEST_NAME = 1000
+
+
+def check_name(name: Any, what: str = "a name") -> str:
+    """Checks a name of a node, an input or a scope.
+
+    Args:
+        name: What the user gave.
+        what: How to call it in an error.
+
+    Returns:
+        The name.
+
+    Raises:
+        InvalidTypeError: If it is no str.
+        InvalidValueError: If it is empty, too long, or starts or ends with the separator of scopes.
+    """
+    if not isinstance(name, str):
+        raise InvalidTypeError(f"{what} must be a str", got=shorten(name), expected="for example 'stem/conv'")
+    if not name or len(name) > _LONGEST_NAME or name[0] == "/" or name[-1] == "/":
+        raise InvalidValueError(
+            f"{what} is not usable",
+            got=shorten(name),
+            expected=f"1 to {_LONGEST_NAME} characters, '/' only between the parts",
+        )
+    return name
+
+
+def _input_shape(shape: Any) -> Shape:
+    checked = shape_of(shape, "the input's shape", LARGEST)
+    if not checked:
+        raise InvalidValueError(
+            "the input's shape is empty", got=shorten(shape), expected="(channels, *spatial), for example (3, 224, 224)"
+        )
+    return checked
+
+
+def _is_name(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    check_name(value, f"{type(instance).__name__}.{attribute.name}")
+
+
+def _tuple_of_inputs(inputs: Iterable[Input]) -> tuple[Input, ...]:
+    return tuple(inputs)
+
+
+def _tuple_of_nodes(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    return tuple(nodes)
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, (tuple, list)):
+        raise InvalidTypeError(
+            "Node.inputs must be a tuple of names", got=shorten(names), expected="for example ('input',)"
+        )
+    return tuple(check_name(name, "a name in Node.inputs") for name in names)
+
+
+@frozen
+class Input:
+    """An input of a network: a name and the shape of one sample, channels first.
+
+    Example:
+        >>> Input("image", (3, 224, 224)).spec.element_count
+        150528
+    """
+
+    name: str = field(validator=_is_name)
+    shape: Shape = field(converter=_input_shape)
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The spec of the value."""
+        return TensorSpec(self.shape)
+
+
+@frozen
+class Node:
+    """One use of a layer: its name, the layer, and the names of the values that it reads."""
+
+    name: str = field(validator=_is_name)
+    layer: Layer = field(validator=instance_of(Layer, "for example Conv(64, 3)"))
+    inputs: tuple[str, ...] = field(converter=_names)
+
+
+@frozen
+class Network:
+    """A network: its inputs, its nodes in execution order, and the names of its outputs.
+
+    Most users build one with :class:`cnnbudget.Net`. Structure is checked here (names are unique, every value is made before it
+    is read); shapes are checked by whatever walks the network.
+
+    Args:
+        inputs: At least one input.
+        nodes: At least one node, in execution order.
+        outputs: Names of the values that the network returns.
+
+    Raises:
+        InvalidValueError: If a name is used twice, nothing is in it, or a node reads a value that is made later (a cycle, or a
+            wrong order).
+        UnknownNameError: If a node or an output reads a name that does not exist.
+
+    Example:
+        >>> from cnnbudget import Conv, Input, Network, Node
+        >>> network = Network([Input("x", (3, 8, 8))], [Node("conv", Conv(4, 3), ["x"])], ["conv"])
+        >>> network["conv"].layer
+        Conv(4, 3)
+    """
+
+    inputs: tuple[Input, ...] = field(converter=_tuple_of_inputs)
+    nodes: tuple[Node, ...] = field(converter=_tuple_of_nodes)
+    outputs: tuple[str, ...] = field(converter=_names)
+
+    def __attrs_post_init__(self) -> None:
+        for kind, values, word in ((Input, self.inputs, "inputs"), (Node, self.nodes, "nodes")):
+            if not values:
+                raise InvalidValueError(
+                    "the network is empty", got=f"no {word}", expected="at least one", hint="add layers with .then(...)"
+                )
+            for value in values:
+                if not isinstance(value, kind):
+                    raise InvalidTypeError(
+                        f"Network.{word} holds something else",
+                        got=shorten(value),
+                        expected=f"values of {kind.__name__}",
+                    )
+        if not self.outputs:
+            raise InvalidValueError("the network has no outputs", got="()", expected="at least one name")
+        made: set[str] = set()
+        for source in self.inputs:
+            _add_once(source.name, made)
+        for node in self.nodes:
+            if not node.inputs:
+                raise InvalidValueError(
+                    "a node has no inputs", where=f"node {node.name!r}", got="()", expected="at least one name"
+                )
+            for name in node.inputs:
+                if name not in made:
+                    self._report(name, node.name, made)
+            _add_once(node.name, made)
+        for name in self.outputs:
+            if name not in made:
+                raise UnknownNameError("an output names no value", got=repr(name), hint=did_you_mean(name, made))
+
+    def _report(self, name: str, reader: str, made: Iterable[str]) -> None:
+        if any(node.name == name for node in self.nodes):
+            raise InvalidValueError(
+                "a node reads a value before it is made",
+                where=f"node {reader!r}",
+                got=repr(name),
+                expected="nodes in execution order, without cycles",
+            )
+        raise UnknownNameError(
+            "a node reads a value that does not exist",
+            where=f"node {reader!r}",
+            got=repr(name),
+            hint=did_you_mean(name, made),
+        )
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {node.name: position for position, node in enumerate(self.nodes)}
+
+    def position(self, name: str) -> int:
+        """Where a node stands in the execution order.
+
+        Args:
+            name: The node's name.
+
+        Returns:
+            The index into ``nodes``.
+
+        Raises:
+            UnknownNameError: If there is none; the error guesses which was meant.
+        """
+        if name not in self._positions:
+            raise UnknownNameError("no node has this name", got=shorten(name), hint=did_you_mean(name, self._positions))
+        return self._positions[name]
+
+    def __getitem__(self, name: str) -> Node:
+        """The node of a name."""
+        return self.nodes[self.position(name)]
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+
+def _add_once(name: str, made: set[str]) -> None:
+    if name in made:
+        raise InvalidValueError("a name is used twice", got=repr(name), expected="unique names of inputs and nodes")
+    made.add(name)

@@ -1,0 +1,1 @@
+"""The layers: frozen values that describe operations, one family a module."""

@@ -1,0 +1,1 @@
+"""Memory: scenarios, schedules, who is alive when, and the profile."""

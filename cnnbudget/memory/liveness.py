@@ -1,0 +1,121 @@
+"""Lifetimes: from which step to which a storage is alive, read off a schedule."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from attrs import field, frozen
+
+from cnnbudget.dtypes import Role
+from cnnbudget.errors import ConformanceError
+from cnnbudget.memory.schedule import Schedule
+from cnnbudget.planning.intervals import live_sizes
+
+__all__ = ["Liveness", "liveness"]
+
+_OF_SAMPLES = frozenset({Role.ACTIVATION, Role.EXTRA, Role.ACTIVATION_GRADIENT, Role.WORKSPACE})
+
+
+@frozen
+class Liveness:
+    """When every storage of a schedule is alive: the half-open interval of steps ``births[n] .. deaths[n]``.
+
+    Args:
+        schedule: The schedule.
+        births: First step of each storage's life.
+        deaths: The step after its last.
+    """
+
+    schedule: Schedule
+    births: tuple[int, ...] = field(repr=False)
+    deaths: tuple[int, ...] = field(repr=False)
+
+    def live_bytes(self, batch: int) -> list[int]:
+        """Bytes alive at each step.
+
+        Args:
+            batch: Samples in a batch.
+
+        Returns:
+            One exact int a step.
+        """
+        sizes = [storage.byte_count(batch) for storage in self.schedule.storages]
+        return live_sizes(self.births, self.deaths, sizes, len(self.schedule.steps))
+
+    def live_bytes_of(self, roles: frozenset[Role], batch: int) -> list[int]:
+        """Bytes of some roles that are alive at each step.
+
+        Args:
+            roles: Which roles count.
+            batch: Samples in a batch.
+
+        Returns:
+            One exact int a step.
+        """
+        chosen = [number for number, storage in enumerate(self.schedule.storages) if storage.role in roles]
+        return live_sizes(
+            [self.births[number] for number in chosen],
+            [self.deaths[number] for number in chosen],
+            [self.schedule.storages[number].byte_count(batch) for number in chosen],
+            len(self.schedule.steps),
+        )
+
+    def activation_bytes(self, batch: int) -> list[int]:
+        """Bytes of activations, their gradients and saved extras that are alive at each step."""
+        return self.live_bytes_of(_OF_SAMPLES, batch)
+
+    @cached_property
+    def bits(self) -> tuple[tuple[int, int], ...]:
+        """Live bits at each step as ``(fixed, per sample)``: exact, and the bytes but for rounding of formats below a byte."""
+        storages, steps = self.schedule.storages, len(self.schedule.steps)
+        fixed = [storage.fixed * storage.dtype.bits for storage in storages]
+        per_sample = [storage.per_sample * storage.dtype.bits for storage in storages]
+        return tuple(
+            zip(
+                live_sizes(self.births, self.deaths, fixed, steps),
+                live_sizes(self.births, self.deaths, per_sample, steps),
+                strict=True,
+            )
+        )
+
+
+def liveness(schedule: Schedule) -> Liveness:
+    """Reads the lifetimes off a schedule.
+
+    A storage is born at the first step that writes it and dies after the last step that reads or writes it; persistent ones
+    live always, held ones to the end.
+
+    Args:
+        schedule: The schedule.
+
+    Returns:
+        The lifetimes.
+
+    Raises:
+        ConformanceError: If a step reads a storage that nothing has written, or a storage is never written.
+    """
+    storages, count = schedule.storages, len(schedule.steps)
+    births = [0 if storage.persistent else -1 for storage in storages]
+    deaths = [0] * len(storages)
+    for now, step in enumerate(schedule.steps):
+        for number in step.writes:
+            if births[number] < 0:
+                births[number] = now
+            deaths[number] = now + 1
+        for number in step.reads:
+            if births[number] < 0:
+                raise ConformanceError(
+                    "a step reads a storage that nothing has written yet",
+                    where=f"step {now}, {step}",
+                    got=repr(storages[number].name),
+                    expected="a storage that an earlier step writes, or a persistent one",
+                )
+            deaths[number] = now + 1
+    for number, storage in enumerate(storages):
+        if births[number] < 0:
+            raise ConformanceError(
+                "a storage is never written", got=repr(storage.name), expected="a step that writes it"
+            )
+        if storage.persistent or number in schedule.held:
+            deaths[number] = count
+    return Liveness(schedule, tuple(births), tuple(deaths))

@@ -1,0 +1,190 @@
+"""Schedules: the steps of an inference or of a training iteration, and the storages that they read and write.
+
+A retention policy makes one; liveness reads it. Storages are numbered, and steps name them by number, so that everything
+downstream is arithmetic on ints.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import prod
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from cnnbudget.dtypes import DType, Precision, Role
+from cnnbudget.errors import ConformanceError, UnknownNameError, did_you_mean
+from cnnbudget.tensors import Footprint, Shape, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Phase", "Schedule", "ScheduleBuilder", "Step", "Storage"]
+
+
+class Phase(Enum):
+    """What a step does."""
+
+    LOAD = "load"
+    FORWARD = "forward"
+    LOSS = "loss"
+    RECOMPUTE = "recompute"
+    BACKWARD = "backward"
+    UPDATE = "update"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@frozen
+class Storage:
+    """Bytes that one or more values share.
+
+    Args:
+        name: The value that owns it (``conv``), or node and tensor (``conv.weight``).
+        role: What the bytes are for.
+        shape: Of one sample, or of the whole where there is one for all samples.
+        fixed: Elements that do not depend on the batch.
+        per_sample: Elements for every sample of a batch.
+        dtype: Width of an element.
+        persistent: Whether it is alive at every step (parameters and buffers are).
+    """
+
+    name: str
+    role: Role
+    shape: Shape
+    fixed: int
+    per_sample: int
+    dtype: DType
+    persistent: bool = False
+
+    @property
+    def footprint(self) -> Footprint:
+        """Size in elements, affine in the batch."""
+        return Footprint(self.fixed, self.per_sample)
+
+    def byte_count(self, batch: int) -> int:
+        """Bytes at a batch size; a format below a byte rounds up once."""
+        return -(-(self.fixed + self.per_sample * batch) * self.dtype.bits // 8)
+
+
+@frozen
+class Step:
+    """One moment of a schedule. What it reads and writes is alive during it.
+
+    Args:
+        phase: What it does.
+        node: The node that runs; ``None`` for steps of the whole network.
+        reads: Numbers of storages.
+        writes: Numbers of storages.
+    """
+
+    phase: Phase
+    node: str | None
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return self.phase.value if self.node is None else f"{self.phase.value} of {self.node}"
+
+
+@frozen
+class Schedule:
+    """Storages, the steps in order, and the storages that stay alive to the end."""
+
+    storages: tuple[Storage, ...] = field(repr=False)
+    steps: tuple[Step, ...] = field(repr=False)
+    held: frozenset[int] = field(default=frozenset(), repr=False)
+
+    def hold(self, *names: str) -> Schedule:
+        """Returns a schedule in which further storages stay alive to the end.
+
+        Args:
+            *names: Names of storages.
+
+        Returns:
+            A new schedule.
+
+        Raises:
+            UnknownNameError: If no storage has a name.
+        """
+        numbers = {storage.name: number for number, storage in enumerate(self.storages)}
+        for name in names:
+            if name not in numbers:
+                raise UnknownNameError("no storage has this name", got=repr(name), hint=did_you_mean(name, numbers))
+        return evolve(self, held=self.held | {numbers[name] for name in names})
+
+
+class ScheduleBuilder:
+    """Collects storages and steps; retention policies use it, built in or foreign.
+
+    Args:
+        precision: Gives every role its dtype.
+    """
+
+    def __init__(self, precision: Precision) -> None:
+        self._dtypes = {role: precision[role] for role in Role}
+        self._storages: list[Storage] = []
+        self._steps: list[Step] = []
+        self._held: set[int] = set()
+
+    def add(self, name: str, spec: TensorSpec, role: Role | None = None, *, persistent: bool = False) -> int:
+        """Adds a storage.
+
+        Args:
+            name: How to call it.
+            spec: Its shape, role and dtype.
+            role: A role other than the spec's; the dtype then follows from it.
+            persistent: Whether it is alive at every step.
+
+        Returns:
+            Its number.
+        """
+        what = spec.role if role is None else role
+        dtype = self._dtypes[what] if spec.dtype is None or role is not None else spec.dtype
+        size = prod(spec.shape)
+        fixed, per_sample = (0, size) if spec.batched else (size, 0)
+        self._storages.append(Storage(name, what, spec.shape, fixed, per_sample, dtype, persistent))
+        return len(self._storages) - 1
+
+    def add_fixed(self, name: str, shape: Shape, role: Role, *, persistent: bool = False) -> int:
+        """Adds a storage of which there is one for all samples: a parameter, a buffer, their gradients.
+
+        Args:
+            name: How to call it.
+            shape: Its shape.
+            role: What the bytes are for.
+            persistent: Whether it is alive at every step.
+
+        Returns:
+            Its number.
+        """
+        self._storages.append(Storage(name, role, shape, prod(shape), 0, self._dtypes[role], persistent))
+        return len(self._storages) - 1
+
+    def step(
+        self, phase: Phase, node: str | None = None, reads: Iterable[int] = (), writes: Iterable[int] = ()
+    ) -> None:
+        """Appends a step.
+
+        Args:
+            phase: What it does.
+            node: The node that runs.
+            reads: Numbers of storages; each must have been written before, or be persistent.
+            writes: Numbers of storages.
+        """
+        self._steps.append(Step(phase, node, tuple(reads), tuple(writes)))
+
+    def hold(self, numbers: Iterable[int]) -> None:
+        """Keeps storages alive to the end."""
+        self._held.update(numbers)
+
+    def build(self) -> Schedule:
+        """Returns the frozen schedule.
+
+        Raises:
+            ConformanceError: If there is no step.
+        """
+        if not self._steps:
+            raise ConformanceError("a schedule has no steps", hint="call ScheduleBuilder.step() at least once")
+        return Schedule(tuple(self._storages), tuple(self._steps), frozenset(self._held))

@@ -1,0 +1,131 @@
+"""What a value is, without its numbers: per-sample shape, role, and size as a footprint that is affine in the batch."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from attrs import field, frozen
+
+from cnnbudget.checks import exact_int
+from cnnbudget.dtypes import FLOAT32, DType, Role
+from cnnbudget.errors import InvalidTypeError, shorten
+from cnnbudget.units import Bytes
+
+__all__ = ["Footprint", "Shape", "TensorSpec", "shape_of"]
+
+Shape = tuple[int, ...]
+"""Sizes of the axes of one sample, channels first."""
+
+_MOST = 2**63 - 1
+
+
+def shape_of(value: Any, what: str = "a shape", most: int = _MOST) -> Shape:
+    """Checks a shape.
+
+    Args:
+        value: A tuple or list of positive ints.
+        what: How to call it in an error.
+        most: The largest size of an axis.
+
+    Returns:
+        A tuple of plain ints.
+
+    Raises:
+        InvalidTypeError: If it is no sequence, or an axis is no int.
+        InvalidValueError: If an axis is out of range.
+
+    Example:
+        >>> shape_of([3, 200, 300])
+        (3, 200, 300)
+    """
+    if type(value) is tuple:
+        for axis in value:
+            if type(axis) is not int or not 0 < axis <= most:
+                break
+        else:
+            return value
+    if not isinstance(value, (tuple, list)):
+        raise InvalidTypeError(f"{what} must be a tuple of ints", got=shorten(value), expected="(channels, *spatial)")
+    return tuple(exact_int(size, f"{what}, axis {axis}", 1, most) for axis, size in enumerate(value))
+
+
+@frozen
+class Footprint:
+    """The size of a storage in elements: ``fixed + per_sample * batch``.
+
+    Example:
+        >>> (Footprint(per_sample=1_500_000) + Footprint(fixed=2_800)).at(batch=50)
+        75002800
+    """
+
+    fixed: int = 0
+    per_sample: int = 0
+
+    def at(self, batch: int) -> int:
+        """Elements at a batch size.
+
+        Args:
+            batch: Samples in a batch.
+
+        Returns:
+            The number of elements.
+        """
+        return self.fixed + self.per_sample * batch
+
+    def byte_count(self, batch: int = 1, dtype: DType = FLOAT32) -> Bytes:
+        """Bytes at a batch size and a width.
+
+        Args:
+            batch: Samples in a batch.
+            dtype: The number format.
+
+        Returns:
+            Exact bytes.
+        """
+        return Bytes(dtype.byte_count(self.at(batch)))
+
+    def __add__(self, other: Footprint) -> Footprint:
+        return Footprint(self.fixed + other.fixed, self.per_sample + other.per_sample)
+
+
+@frozen
+class TensorSpec:
+    """One value of a network: its shape for one sample, its role, and whether there is one of it per sample.
+
+    Args:
+        shape: ``(C, *spatial)`` for an activation; the batch is never inside. ``()`` is a single number.
+        role: What the bytes are for.
+        dtype: A width that no precision changes (an index, a mask, a statistic); ``None`` follows the precision.
+        batched: Whether every sample of a batch has its own (activations do, parameters do not).
+
+    Example:
+        >>> spec = TensorSpec((100, 100, 150))
+        >>> spec.element_count, spec.channels, spec.spatial
+        (1500000, 100, (100, 150))
+    """
+
+    shape: Shape = field(converter=shape_of)
+    role: Role = Role.ACTIVATION
+    dtype: DType | None = None
+    batched: bool = True
+
+    @property
+    def element_count(self) -> int:
+        """Elements of one sample (of the whole, where there is one for all samples)."""
+        return prod(self.shape)
+
+    @property
+    def channels(self) -> int:
+        """Size of the first axis."""
+        return self.shape[0]
+
+    @property
+    def spatial(self) -> Shape:
+        """Sizes of the axes after the channels."""
+        return self.shape[1:]
+
+    @property
+    def footprint(self) -> Footprint:
+        """Size in elements, affine in the batch."""
+        return Footprint(0, prod(self.shape)) if self.batched else Footprint(prod(self.shape), 0)
