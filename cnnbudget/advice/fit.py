@@ -65,6 +65,8 @@ class Option:
         fits: Whether the peak is within the budget.
         helps: Whether the peak is lower than before.
         mac_count: Multiply-accumulates that are left; ``None`` if unknown.
+        keeps_output: Whether the output has the shape it had.
+        magnitude: How large the change is among those of its severity; see :meth:`Remedy.magnitude`.
     """
 
     remedy: Remedy
@@ -77,6 +79,7 @@ class Option:
     helps: bool
     mac_count: int | None
     keeps_output: bool
+    magnitude: int
     _wrap: Callable[[Network], Any] = field(default=_itself, eq=False, repr=False, alias="wrap")
 
     @property
@@ -98,7 +101,7 @@ class Advice:
     """Whether a network fits a budget, and what to change so that it does.
 
     Options that fit come first; among them those that change the least for the user (see :attr:`Remedy.severity`), then those
-    that keep the output's shape, then those that keep the most multiply-accumulates.
+    that keep the output's shape, then the smallest change, then those that keep the most multiply-accumulates.
 
     Example:
         >>> from cnnbudget import Conv, Net, Training
@@ -238,6 +241,7 @@ class _Question:
             helps=found.peak < self.before.peak,
             mac_count=_known_macs(table),
             keeps_output=keeps_output,
+            magnitude=remedy.magnitude(self.table.network),
             wrap=self.wrap,
         )
 
@@ -270,6 +274,8 @@ def _price(remedy: Remedy, scenario: Scenario, before: CostTable, after: CostTab
     for word, old, new in counts:
         if old and new is not None and new != old:
             parts.append(f"{word} {(new - old) / old:+.0%}")
+    if isinstance(remedy, LargerStride) and remedy.skips_pixels(before.network):
+        parts.append("skips pixels")
     if not keeps_output:
         shapes = ", ".join("x".join(map(str, after.specs[name].shape)) for name in after.network.outputs)
         parts.append(f"output {shapes}")
@@ -312,7 +318,14 @@ def fit(
 def _rank(option: Option) -> tuple[Any, ...]:
     if not option.fits:
         return (True, not option.helps, option.peak)
-    return (False, option.remedy.severity, not option.keeps_output, -(option.mac_count or 0), option.peak)
+    return (
+        False,
+        option.remedy.severity,
+        not option.keeps_output,
+        option.magnitude,
+        -(option.mac_count or 0),
+        option.peak,
+    )
 
 
 def _run_time_options(question: _Question, notes: list[str]) -> Iterator[Option]:

@@ -41,6 +41,17 @@ class Remedy(ABC):
     reason: ClassVar[str]
     severity: ClassVar[int]
 
+    def magnitude(self, network: Network) -> int:
+        """How large the change is among cures of one severity; 1 is the least.
+
+        Args:
+            network: The network before.
+
+        Returns:
+            A rank.
+        """
+        return 1
+
     @abstractmethod
     def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
         """Returns the changed network and scenario.
@@ -133,6 +144,11 @@ def stride_of(layer: Layer) -> Axes | None:
     return None
 
 
+def axes_of(value: Axes) -> tuple[int, ...]:
+    """The values of a setting, one for all axes or one per axis."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 @frozen
 class LargerStride(Remedy):
     """A larger stride in one convolution or pooling layer: everything after it has smaller maps."""
@@ -159,6 +175,23 @@ class LargerStride(Remedy):
                 expected="a convolution or a pooling layer",
             )
         return replace_layer(network, self.node, layer.evolve(stride=self.stride)), scenario
+
+    def magnitude(self, network: Network) -> int:
+        """By how much the stride grows, on the axis where it grows most."""
+        before = stride_of(network[self.node].layer)
+        return max(axes_of(self.stride)) - max(axes_of(before or 1))
+
+    def skips_pixels(self, network: Network) -> bool:
+        """Whether the stride is larger than the window, so that some inputs are never looked at.
+
+        Args:
+            network: The network before.
+
+        Returns:
+            ``True`` where a window of more than one pixel leaves gaps.
+        """
+        layer = network[self.node].layer
+        return isinstance(layer, (Conv, WindowPool)) and max(axes_of(self.stride)) > min(axes_of(layer.kernel)) > 1
 
     def describe(self, network: Network, scenario: Scenario) -> str:
         """Says both strides."""

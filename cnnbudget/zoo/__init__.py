@@ -1,0 +1,5 @@
+"""The zoo: networks as functions that return a :class:`~cnnbudget.Net`, one family a module."""
+
+from cnnbudget.zoo.exercise import textbook_exercise
+
+__all__ = ["textbook_exercise"]
