@@ -331,9 +331,8 @@ def _gradients(net: Net) -> Section:
         notes.derive(labels[f"{role.value}s"], _sum(size for size in sizes if size), alive[f"{role.value}s"], " bytes")
     notes.derivations.append(Derivation(f"{_sum(alive.values())} = {found.peak:,}", found.peak))
     notes.say(f"{labels['together']}{found.peak:,} bytes ({found.peak}), with plain gradient descent.")
-    notes.say(
-        "Gradients of parameters exist for the layers whose backward has run; an optimizer with state needs more."
-    )
+    notes.say("Gradients of parameters exist for the layers whose backward has run. An optimizer with state")
+    notes.say("needs more than that.")
     return notes.section(
         "And once gradients are counted?",
         gradients={"peak_bytes": int(found.peak), "peak_step": str(found.peak_step), "alive_bytes": dict(alive)},
@@ -406,13 +405,11 @@ def _dense(net: Net) -> Section:
         notes.derive(labels[row.node], f"{inputs:,} x {outputs:,} weights + {outputs:,} biases", row.dense, "")
     notes.derive("Together ", _sum(row.dense for row in found.convolutions), found.dense, " parameters")
     size = Bytes(FP32[Role.PARAMETER].byte_count(found.dense))
+    notes.say(f"({size} in 32 bits), {found.dense // found.shared:,} times the {found.shared:,} of the convolutions.")
     notes.say(
-        f"({size} in 32 bits), {found.dense // found.shared:,} times the {found.shared:,} of the convolutions. The same local"
+        f"The same local connections without sharing would still take {found.unshared:,} parameters. A convolution"
     )
-    notes.say(
-        f"connections without sharing would still take {found.unshared:,}. A convolution looks at a small window and"
-    )
-    notes.say("uses the same kernel everywhere, so its size does not depend on the image's.")
+    notes.say("looks at a small window and uses the same kernel everywhere: its size is independent of the image's.")
     return notes.section(
         "Why not a dense network?",
         dense={"convolution": found.shared, "unshared_local": found.unshared, "fully_connected": found.dense},

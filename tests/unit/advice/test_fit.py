@@ -1,0 +1,290 @@
+"""Advice: every option is applied and profiled, closed forms are exact, and nothing is promised that was not measured."""
+
+import pytest
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnnbudget import (
+    BF16,
+    FP16,
+    BatchNorm,
+    Conv,
+    ElementwiseLayer,
+    Flatten,
+    HalfPrecision,
+    Inference,
+    InvalidTypeError,
+    InvalidValueError,
+    KeepAll,
+    LargerStride,
+    Linear,
+    MaxPool,
+    MoreDevices,
+    Net,
+    Network,
+    ReLU,
+    RemoveLayer,
+    SmallerBatch,
+    Softmax,
+    Training,
+    fit,
+    max_batch,
+    profile,
+)
+from cnnbudget.advice import fit as module
+
+SMALL = Net.input(3, 32, 32).then(
+    Conv(16, 3, padding="same"),
+    ReLU(),
+    MaxPool(2),
+    Conv(32, 3, padding="same"),
+    ReLU(),
+    Flatten(),
+    Linear(10),
+    Softmax(),
+)
+# The textbook's exercise.
+EXERCISE = Net.input(3, 200, 300).then(*(Conv(maps, 3, stride=2, padding="same") for maps in (100, 200, 400)))
+TEXTBOOK = Training(50, retention=KeepAll(gradients=False))
+
+
+def test_a_network_that_fits_needs_no_advice():
+    advice = SMALL.fit("1 GiB", Training(8))
+    assert advice.fits
+    assert advice.options == ()
+    assert "fits in 1.00 GiB" in str(advice)
+    assert "<table" not in advice._repr_html_()
+    with pytest.raises(InvalidValueError, match="nothing needs to change: got a peak of"):
+        _ = advice.best
+
+
+def test_a_budget_of_exactly_the_peak_fits_and_one_byte_less_does_not():
+    peak = SMALL.profile(Training(8)).peak
+    assert SMALL.fit(peak, Training(8)).fits
+    assert not SMALL.fit(peak - 1, Training(8)).fits
+
+
+@given(st.integers(20, 99), st.integers(1, 64), st.booleans())
+def test_every_option_is_what_a_profile_of_its_own_says(percent, batch, trains):
+    scenario = Training(batch) if trains else Inference(batch)
+    budget = max(1, SMALL.profile(scenario).peak * percent // 100)
+    advice = SMALL.fit(budget, scenario)
+    assert advice.options
+    for option in advice.options:
+        network, changed = option.remedy.apply(SMALL.network, scenario)
+        again = profile(network, changed).peak
+        assert option.peak == again
+        assert option.fits == (again <= budget)
+        assert option.helps == (again < advice.profile.peak)
+        net, its_scenario = option.apply()
+        assert isinstance(net, Net)
+        assert net.profile(its_scenario).peak == again
+    fitting = [option.fits for option in advice.options]
+    assert fitting == sorted(fitting, reverse=True), "options that fit come first"
+
+
+@given(st.integers(5, 99), st.integers(2, 200))
+def test_the_smaller_batch_is_the_largest_that_fits_and_the_devices_are_the_fewest(percent, batch):
+    scenario = Training(batch)
+    budget = SMALL.profile(scenario).peak * percent // 100
+    advice = SMALL.fit(budget, scenario)
+    smaller = advice.best_of(SmallerBatch)
+    if smaller is None:
+        assert SMALL.profile(scenario.evolve(batch=1)).peak > budget
+        assert advice.best_of(MoreDevices) is None
+        return
+    found = smaller.remedy.batch
+    assert (
+        SMALL.profile(scenario.evolve(batch=found)).peak
+        <= budget
+        < SMALL.profile(scenario.evolve(batch=found + 1)).peak
+    )
+    count = advice.best_of(MoreDevices).remedy.count
+    assert (
+        SMALL.profile(scenario.evolve(devices=count)).peak
+        <= budget
+        < SMALL.profile(scenario.evolve(devices=count - 1)).peak
+    )
+
+
+def test_the_five_cures_of_the_exercise():
+    advice = EXERCISE.fit("500 MB", TEXTBOOK)
+    assert {option.remedy.cure for option in advice.options} == {
+        "smaller mini-batch",
+        "larger stride",
+        "fewer layers",
+        "16-bit floats",
+        "several devices",
+    }
+    # an image needs 720,000 + 10,520,000 bytes, the parameters 3,613,600: (500,000,000 - 3,613,600) // 11,240,000 = 44
+    assert advice.best_of(SmallerBatch).peak == 44 * 11_240_000 + 3_613_600
+    assert advice.best_of(HalfPrecision).peak == 565_613_600 // 2
+    assert advice.best_of(MoreDevices).peak == 25 * 11_240_000 + 3_613_600
+    # conv2 with stride 3: ceil(100/3) x ceil(150/3) = 34 x 50 maps, conv3 17 x 25
+    larger = advice.best_of(LargerStride)
+    assert larger.remedy == LargerStride("conv2", 3)
+    assert larger.peak == 50 * 4 * (3 * 60_000 + 100 * 15_000 + 200 * 34 * 50 + 400 * 17 * 25) + 3_613_600
+    # without conv3: its maps and its 720,400 parameters go
+    assert advice.best_of(RemoveLayer).peak == 565_613_600 - 50 * 1_520_000 - 4 * 720_400
+    assert advice.best.remedy == MoreDevices(2), "the one that changes nothing of the results"
+
+
+def test_options_that_change_less_come_first():
+    advice = EXERCISE.fit("500 MB", TEXTBOOK)
+    severities = [option.remedy.severity for option in advice.options if option.fits]
+    assert severities == sorted(severities)
+
+
+def test_an_option_that_does_not_help_says_so():
+    advice = EXERCISE.fit("500 MB", TEXTBOOK)
+    useless = [option for option in advice.options if not option.helps]
+    assert {option.remedy for option in useless} == {RemoveLayer("conv"), RemoveLayer("conv2")}
+    assert str(advice).count("does not help") == 2
+
+
+def test_prices():
+    prices = {option.remedy: option.price for option in EXERCISE.fit("500 MB", TEXTBOOK).options}
+    # MACs: 40,500,000 + 675,000,000 + 684,000,000; without conv3 715,500,000, 48.9 % less; parameters 903,400 -> 183,000
+    assert prices[RemoveLayer("conv3")] == "parameters -80%, MACs -49%, output 200x50x75"
+    assert prices[MoreDevices(2)] == "same results"
+    assert "noisier gradients" in prices[SmallerBatch(44)]
+    assert "11 significant bits" in prices[HalfPrecision()]
+
+
+def test_prices_depend_on_the_scenario_and_the_network():
+    normed = Net.input(3, 32, 32).then(Conv(8, 3), BatchNorm())
+    tight = normed.fit(normed.profile(Training(8)).peak - 1, Training(8))
+    assert tight.best_of(MoreDevices).price == "batch-norm statistics of each device alone"
+    inferring = normed.fit(normed.profile(Inference(8)).peak - 1, Inference(8))
+    assert inferring.best_of(MoreDevices).price == "same results"
+    assert inferring.best_of(SmallerBatch).price == "same results, more passes"
+
+
+def test_a_price_names_skipped_pixels_and_costless_changes():
+    net = Net.input(3, 32, 32).then(Conv(8, 2), ReLU(), Conv(8, 1))
+    advice = net.fit(1000, Inference())
+    prices = {option.remedy: option.price for option in advice.options}
+    skipping = next(price for remedy, price in prices.items() if remedy == LargerStride("conv", 5))
+    assert "skips pixels" in skipping
+    assert prices[RemoveLayer("relu")] == "another network of the same size"
+
+
+def test_16_bit_floats_do_not_apply_twice():
+    for precision in (FP16, BF16):
+        advice = SMALL.fit(1000, Training(8, precision=precision))
+        assert advice.best_of(HalfPrecision) is None
+        assert "16-bit floats do not apply: activations have 16 bits already." in advice.notes
+
+
+def test_an_impossible_budget_is_said_to_be_one():
+    advice = SMALL.fit(10, Training(8))
+    assert advice.best_of(SmallerBatch) is None
+    one = SMALL.profile(Training(1)).peak
+    assert f"No batch fits: one sample alone has a peak of {one} ({one:,} bytes)." in advice.notes
+    assert f"({one:,} bytes)" in str(advice)
+    with pytest.raises(
+        InvalidValueError, match=r"no single remedy makes it fit: got a peak of .*; the nearest is .* with "
+    ):
+        _ = advice.best
+
+
+def test_without_any_option_there_is_no_nearest_one():
+    net = Net.input(3, 4, 4).then(Linearish())
+    advice = net.fit(10, Inference(precision=FP16))
+    assert advice.options == ()
+    with pytest.raises(InvalidValueError, match="none applies"):
+        _ = advice.best
+
+
+@frozen
+class Linearish(ElementwiseLayer):
+    """A layer without a stride."""
+
+
+@frozen
+class Uncounted(ElementwiseLayer):
+    """A layer whose multiply-accumulates are unknown."""
+
+    def macs(self, inputs, output):
+        return None
+
+
+def test_unknown_multiply_accumulates_are_left_out_of_prices():
+    net = Net.input(3, 32, 32).then(Conv(8, 3), Uncounted(), Conv(8, 3))
+    advice = net.fit(net.profile(Training(4)).peak // 2, Training(4))
+    removed = next(option for option in advice.options if option.remedy == RemoveLayer("conv2"))
+    assert removed.mac_count is None
+    assert "MACs" not in removed.price
+    assert "parameters" in removed.price
+
+
+def test_the_number_of_variants_is_bounded_and_said(monkeypatch):
+    monkeypatch.setattr(module, "MOST_VARIANTS", 5)
+    advice = SMALL.fit(1000, Training(8))
+    assert "Not every layer was tried: 5 variants of the 8 nodes, the largest maps first." in advice.notes
+
+
+def test_layers_with_a_stride_per_axis_grow_on_every_axis():
+    net = Net.input(3, 32, 32).then(Conv(8, 3, stride=(1, 2)), Conv(8, 3))
+    advice = net.fit(net.profile(Inference()).peak - 1, Inference())
+    assert LargerStride("conv", (2, 3)) in {option.remedy for option in advice.options}
+
+
+def test_fit_takes_a_network_too():
+    advice = fit(SMALL.network, "100 kB", Training(8))
+    network, _ = advice.options[0].apply()
+    assert isinstance(network, Network)
+
+
+def test_the_rows_of_an_advice_are_data():
+    row = EXERCISE.fit("500 MB", TEXTBOOK).rows()[0]
+    assert row == {
+        "cure": "several devices",
+        "change": "1 -> 2 devices, at most 25 samples each",
+        "peak": 284_613_600,
+        "fits": True,
+        "helps": True,
+        "price": "same results",
+        "reason": MoreDevices.reason,
+    }
+
+
+def test_html_is_escaped_and_has_no_script():
+    page = EXERCISE.fit("500 MB", TEXTBOOK)._repr_html_()
+    assert "<table" in page
+    assert "conv2: stride 2 -&gt; 3" in page
+    assert "<script" not in page
+
+
+def test_max_batch_as_a_free_function():
+    assert max_batch(EXERCISE.network, "500 MB", TEXTBOOK) == EXERCISE.max_batch("500 MB", TEXTBOOK) == 44
+    assert EXERCISE.max_batch("500 MB", TEXTBOOK.evolve(devices=2)) == 88
+    assert EXERCISE.max_batch("1 MB", TEXTBOOK) == 0
+
+
+@pytest.mark.parametrize(
+    ("budget", "error", "text"),
+    [
+        (float("nan"), InvalidTypeError, "must be an int: got nan"),
+        (1.5e9, InvalidTypeError, "got 1500000000.0"),
+        (True, InvalidTypeError, "got True"),
+        (None, InvalidTypeError, "got None"),
+        (0, InvalidValueError, "a size must be positive: got 0"),
+        (-1, InvalidValueError, "a size must be positive: got -1"),
+        ("", InvalidValueError, "cannot read a size: got ''"),
+        ("a lot", InvalidValueError, "cannot read a size: got 'a lot'"),
+        ("8 gib", InvalidValueError, "unknown unit 'gib' in a size: .*did you mean 'GiB'"),
+        ("-8 GiB", InvalidValueError, "cannot read a size: got '-8 GiB'"),
+    ],
+)
+def test_bad_budgets(budget, error, text):
+    with pytest.raises(error, match=text):
+        SMALL.fit(budget, Training(8))
+
+
+def test_fit_needs_a_scenario_and_a_network():
+    with pytest.raises(InvalidTypeError, match=r"profile\(\) needs a scenario: .*; call it: Training\(\)"):
+        SMALL.fit("1 GiB", Training)
+    with pytest.raises(InvalidTypeError, match=r"costs\(\) takes a network: .*a Net has .network"):
+        fit(SMALL, "1 GiB", Training(8))

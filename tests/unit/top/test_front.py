@@ -1,0 +1,68 @@
+"""The package itself: what it exports, what importing it loads, and how a net is summarised."""
+
+import subprocess
+import sys
+
+import pytest
+
+import cnnbudget
+from cnnbudget import Conv, Net, textbook, zoo
+from cnnbudget.advice.explain import explain_parameters
+
+
+def test_every_public_name_loads_and_is_documented():
+    for name in cnnbudget.__all__:
+        value = getattr(cnnbudget, name)
+        if isinstance(value, type) or callable(value):
+            assert value.__doc__, name
+    assert set(cnnbudget.__all__) <= set(dir(cnnbudget))
+
+
+def test_an_unknown_name_is_guessed():
+    with pytest.raises(AttributeError, match="module 'cnnbudget' has no attribute 'Convv'; did you mean 'Conv'"):
+        _ = cnnbudget.Convv
+
+
+def test_the_import_statement_of_users():
+    assert subprocess.run([sys.executable, "-c", "from cnnbudget import *; Net, Conv, fit"], check=True).returncode == 0
+
+
+def test_importing_loads_neither_numpy_nor_a_framework():
+    watched = ("numpy", "torch", "keras", "tensorflow", "onnx", "matplotlib", "hypothesis", "pandas")
+    program = f"import sys, cnnbudget; print([name for name in {watched!r} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_numpy_is_loaded_only_for_arrays():
+    program = (
+        "import sys; from cnnbudget import *\n"
+        "found = Net.input(3, 8, 8).then(Conv(4, 3)).profile(Training(2)); str(found)\n"
+        "before = 'numpy' in sys.modules; found.timeline; print(before, 'numpy' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        == "False True\n"
+    )
+
+
+def test_a_summary():
+    found = Net.input(3, 8, 8).then(Conv(4, 3)).summary()
+    text = str(found)
+    # weights 3*3*3*4 + 4 = 112; 6*6 positions * 108 = 3,888; (3*8*8 + 4*6*6 + 112) * 4 = 1,792
+    assert "parameters 112, buffers 0" in text
+    assert "3,888" in text
+    assert "(1,792 bytes), reached in forward of conv" in text
+    assert found.rows()[0]["parameters"] == 112
+    page = found._repr_html_()
+    assert "<table" in page
+    assert "parameters 112" in page
+
+
+def test_the_exercise_of_the_zoo_has_options():
+    assert zoo.textbook_exercise().parameter_count == 903_400
+    assert zoo.textbook_exercise(maps=(10,), input_shape=(1, 8, 8)).output_shape == (10, 4, 4)
+
+
+def test_the_chapter_is_a_value():
+    assert textbook.work() == textbook.work()
+    assert str(explain_parameters(zoo.textbook_exercise().network)["conv"]).endswith("28 x 100 maps = 2,800")
