@@ -35,6 +35,9 @@ __all__ = ["Advice", "Option", "fit"]
 MOST_VARIANTS = 400
 """How many variants of the architecture are profiled at most, those of the largest maps first."""
 
+MOST_NODES = 200_000
+"""How many nodes all variants may have together, so that advice on very deep networks takes seconds; ten are tried always."""
+
 _STRIDE_STEPS = 4
 
 _COLUMNS = (
@@ -350,11 +353,12 @@ def _run_time_options(question: _Question, notes: list[str]) -> Iterator[Option]
 def _architecture_options(question: _Question, notes: list[str]) -> Iterator[Option]:
     nodes = question.table.nodes
     by_size = sorted(nodes, key=lambda cost: -cost.output.element_count)
+    allowed = min(MOST_VARIANTS, max(10, MOST_NODES // len(nodes)))
     tries = 0
     for cost in by_size:
-        if tries >= MOST_VARIANTS:
+        if tries >= allowed:
             notes.append(
-                f"Not every layer was tried: {MOST_VARIANTS} variants of the {len(nodes):,} nodes, the largest maps first."
+                f"Not every layer was tried: {tries} variants of the {len(nodes):,} nodes, the largest maps first."
             )
             return
         stride = stride_of(cost.node.layer)

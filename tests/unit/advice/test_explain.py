@@ -35,12 +35,13 @@ def test_every_derivation_calculates_its_value():
 
 def test_the_derivations_of_each_kind():
     texts = {name: str(derivation) for name, derivation in explain_parameters(NET.network).items()}
-    features = 20 * 16 * 24  # 20x30 -> 18x28 -> 16x24
+    inputs = 20 * 16 * 24  # 20x30 -> 18x28 -> 16x24
+    one = inputs + 1
     assert texts == {
         "conv": "3 x 3 x 3 weights + 1 bias = 28 per map; 28 x 10 maps = 280",
         "conv2": "3 x 5 x 2 weights = 30 per map; 30 x 20 maps = 600",
         "batch_norm": "weight 20 + bias 20 = 40",
-        "linear": f"{features:,} weights + 1 bias = {features + 1:,} per output; {features + 1:,} x 7 outputs = {(features + 1) * 7:,}",
+        "linear": f"{inputs:,} weights + 1 bias = {one:,} per output; {one:,} x 7 outputs = {one * 7:,}",
         "linear2": "7 weights per output; 7 x 3 outputs = 21",
     }
 

@@ -222,7 +222,15 @@ def test_unknown_multiply_accumulates_are_left_out_of_prices():
 def test_the_number_of_variants_is_bounded_and_said(monkeypatch):
     monkeypatch.setattr(module, "MOST_VARIANTS", 5)
     advice = SMALL.fit(1000, Training(8))
+    # the first convolution takes four strides and its removal, then the limit is met
     assert "Not every layer was tried: 5 variants of the 8 nodes, the largest maps first." in advice.notes
+
+
+def test_a_stride_that_leaves_too_little_for_the_next_layer_is_no_option():
+    net = Net.input(3, 6, 6).then(Conv(8, 3), Conv(8, 3))  # a stride of 2 leaves 2x2 for a window of 3x3
+    remedies = {option.remedy for option in net.fit(100, Training(8)).options}
+    assert not any(isinstance(remedy, LargerStride) and remedy.node == "conv" for remedy in remedies)
+    assert any(isinstance(remedy, LargerStride) and remedy.node == "conv2" for remedy in remedies)
 
 
 def test_layers_with_a_stride_per_axis_grow_on_every_axis():

@@ -1,6 +1,7 @@
 """The chapter: the numbers are the book's where it is right, the derivations calculate, and it fits a terminal."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -156,8 +157,10 @@ def test_an_error_of_ours_is_one_line(monkeypatch, capsys):
 
 
 def test_a_reader_that_stops_reading_is_no_error():
-    program = f"{sys.executable} -m cnnbudget textbook | head -1"
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {program}"], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.stdout == "The network\n"
-    assert done.returncode == 0
+    reading, writing = os.pipe()
+    os.close(reading)  # nobody will ever read, as behind `| head` once it has seen enough
+    done = subprocess.run(
+        [sys.executable, "-m", "cnnbudget", "textbook"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
