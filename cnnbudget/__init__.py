@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from cnnbudget.analysis.visitor import Use as Use
     from cnnbudget.analysis.visitor import Visitor as Visitor
     from cnnbudget.analysis.visitor import visits as visits
-    from cnnbudget.analysis.walk import specs as specs
     from cnnbudget.analysis.walk import walk as walk
     from cnnbudget.dtypes import BF16 as BF16
     from cnnbudget.dtypes import BFLOAT16 as BFLOAT16
@@ -59,12 +58,22 @@ if TYPE_CHECKING:
     from cnnbudget.errors import SharedStorageError as SharedStorageError
     from cnnbudget.errors import UnknownNameError as UnknownNameError
     from cnnbudget.graph.block import Block as Block
+    from cnnbudget.graph.block import Branch as Branch
+    from cnnbudget.graph.block import Join as Join
+    from cnnbudget.graph.block import Output as Output
     from cnnbudget.graph.block import Repeat as Repeat
+    from cnnbudget.graph.block import Tap as Tap
+    from cnnbudget.graph.edit import insert_after as insert_after
     from cnnbudget.graph.edit import remove_node as remove_node
+    from cnnbudget.graph.edit import rename as rename
     from cnnbudget.graph.edit import replace_layer as replace_layer
+    from cnnbudget.graph.edit import replace_layers as replace_layers
+    from cnnbudget.graph.edit import subnetwork as subnetwork
+    from cnnbudget.graph.edit import swap_head as swap_head
     from cnnbudget.graph.nodes import Input as Input
     from cnnbudget.graph.nodes import Network as Network
     from cnnbudget.graph.nodes import Node as Node
+    from cnnbudget.graph.shapes import specs as specs
     from cnnbudget.layers.activation import ReLU as ReLU
     from cnnbudget.layers.activation import Sigmoid as Sigmoid
     from cnnbudget.layers.activation import Softmax as Softmax
@@ -76,6 +85,8 @@ if TYPE_CHECKING:
     from cnnbudget.layers.base import StatelessLayer as StatelessLayer
     from cnnbudget.layers.conv import Conv as Conv
     from cnnbudget.layers.linear import Linear as Linear
+    from cnnbudget.layers.merge import Add as Add
+    from cnnbudget.layers.merge import Concat as Concat
     from cnnbudget.layers.norm import BatchNorm as BatchNorm
     from cnnbudget.layers.norm import LocalResponseNorm as LocalResponseNorm
     from cnnbudget.layers.pool import AvgPool as AvgPool
@@ -146,10 +157,7 @@ _HOMES = {
         "Visitor",
         "visits",
     ),
-    "analysis.walk": (
-        "specs",
-        "walk",
-    ),
+    "analysis.walk": ("walk",),
     "dtypes": (
         "BF16",
         "BFLOAT16",
@@ -181,17 +189,27 @@ _HOMES = {
     ),
     "graph.block": (
         "Block",
+        "Branch",
+        "Join",
+        "Output",
         "Repeat",
+        "Tap",
     ),
     "graph.edit": (
+        "insert_after",
         "remove_node",
+        "rename",
         "replace_layer",
+        "replace_layers",
+        "subnetwork",
+        "swap_head",
     ),
     "graph.nodes": (
         "Input",
         "Network",
         "Node",
     ),
+    "graph.shapes": ("specs",),
     "layers.activation": (
         "ReLU",
         "Sigmoid",
@@ -207,6 +225,10 @@ _HOMES = {
     ),
     "layers.conv": ("Conv",),
     "layers.linear": ("Linear",),
+    "layers.merge": (
+        "Add",
+        "Concat",
+    ),
     "layers.norm": (
         "BatchNorm",
         "LocalResponseNorm",
@@ -263,6 +285,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "__version__",
+    "Add",
     "Advice",
     "Alias",
     "AliveStorage",
@@ -273,8 +296,10 @@ __all__ = [
     "Backprop",
     "BatchNorm",
     "Block",
+    "Branch",
     "Bytes",
     "CnnBudgetError",
+    "Concat",
     "ConformanceError",
     "Conv",
     "CostTable",
@@ -305,6 +330,7 @@ __all__ = [
     "Input",
     "InvalidTypeError",
     "InvalidValueError",
+    "Join",
     "KeepAll",
     "LargerStride",
     "Layer",
@@ -320,6 +346,7 @@ __all__ = [
     "Node",
     "NodeCost",
     "Option",
+    "Output",
     "Phase",
     "Precision",
     "ReLU",
@@ -342,6 +369,7 @@ __all__ = [
     "Storage",
     "Summary",
     "Tanh",
+    "Tap",
     "TensorSpec",
     "Timeline",
     "Training",
@@ -353,13 +381,18 @@ __all__ = [
     "dense_equivalent",
     "explain_parameters",
     "fit",
+    "insert_after",
     "max_batch",
     "parse_bytes",
     "profile",
     "remove_node",
+    "rename",
     "replace_layer",
+    "replace_layers",
     "specs",
+    "subnetwork",
     "summary",
+    "swap_head",
     "visits",
     "walk",
 ]

@@ -11,25 +11,29 @@ from attrs import frozen
 from cnnbudget.advice.fit import Advice, fit
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
-from cnnbudget.analysis.walk import specs
 from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
-from cnnbudget.graph.block import Block, Part, Repeat, build, check_parts, extend
+from cnnbudget.graph.block import Block, Part, Tap, Verbs, check_parts
+from cnnbudget.graph.build import Builder, Root, build
 from cnnbudget.graph.nodes import Input, Network
+from cnnbudget.graph.shapes import specs
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.render.summary import Summary, summary
 from cnnbudget.tensors import Shape, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import SupportsIndex
 
     from cnnbudget.memory.scenario import Scenario
 
 __all__ = ["Net"]
 
+_END = "\0"
+"""What the end of a chain is called while new parts are checked: no label of a user's."""
+
 
 @frozen(eq=False, repr=False)
-class Net:
+class Net(Verbs):
     """A network that is being designed. Every verb returns a new net; the old one stays.
 
     Start with :meth:`input`, append with :meth:`then` and :meth:`repeat`, ask with the rest. Shapes are inferred as layers are
@@ -50,10 +54,11 @@ class Net:
 
     # A net remembers what it grew from and what was added, so that appending one layer at a time is linear; whatever is
     # derived is computed once, when it is asked for.
-    _root: Input | Network
+    _root: Root
     _before: Net | None
     _added: tuple[Part, ...]
     _output: TensorSpec
+    _taps: Mapping[str, TensorSpec]
 
     @classmethod
     def input(cls, *shape: int, name: str = "input") -> Net:
@@ -71,12 +76,38 @@ class Net:
             InvalidTypeError: If a size is no int.
             InvalidValueError: If a size is out of range, or there is none.
         """
-        source = Input(name, shape)
-        return cls(source, None, (), source.spec)
+        return cls._start((Input(name, shape),))
+
+    @classmethod
+    def inputs(cls, **shapes: Shape) -> Net:
+        """Starts a net with several inputs: the chain goes on from the first, :meth:`join` reaches all by their names.
+
+        Args:
+            **shapes: ``(C, *spatial)`` of each input.
+
+        Returns:
+            A net without layers.
+
+        Raises:
+            InvalidValueError: If there is no input.
+
+        Example:
+            >>> from cnnbudget import Conv, Net
+            >>> net = Net.inputs(image=(3, 8, 8), depth=(1, 8, 8)).join("depth").then(Conv(4, 3))
+            >>> net.output_shape, net.parameter_count
+            ((4, 6, 6), 148)
+        """
+        if not shapes:
+            raise InvalidValueError("a net needs an input", got="no shapes", expected="for example image=(3, 224, 224)")
+        return cls._start(tuple(Input(name, shape) for name, shape in shapes.items()))
+
+    @classmethod
+    def _start(cls, sources: tuple[Input, ...]) -> Net:
+        return cls(sources, None, (), sources[0].spec, {source.name: source.spec for source in sources})
 
     @classmethod
     def from_network(cls, network: Network) -> Net:
-        """Starts a net from a network with one output; what is appended reads that output.
+        """Starts a net from a network; what is appended reads its first output.
 
         Args:
             network: The network.
@@ -86,24 +117,21 @@ class Net:
 
         Raises:
             InvalidTypeError: If it is no network.
-            InvalidValueError: If it has several outputs.
         """
         if not isinstance(network, Network):
             raise InvalidTypeError("from_network() takes a network", got=shorten(network), expected="a Network")
-        if len(network.outputs) != 1:
-            raise InvalidValueError(
-                "a net goes on from one output",
-                got=f"{len(network.outputs)} outputs",
-                expected="a network with one output",
-            )
-        return cls(network, None, (), specs(network)[network.outputs[0]])
+        known = specs(network)
+        return cls(
+            network, None, (), known[network.outputs[0]], {source.name: source.spec for source in network.inputs}
+        )
 
-    def then(self, *parts: Part, name: str | None = None) -> Net:
+    def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Net:
         """Appends layers and blocks.
 
         Args:
             *parts: Layers and blocks, in order.
             name: Opens a scope: their nodes are called ``name/...``.
+            share: Their parameters are those of earlier parts appended with the same word.
 
         Returns:
             A new net.
@@ -111,42 +139,30 @@ class Net:
         Raises:
             InvalidTypeError: If a part is neither layer nor block.
             ShapeError: If a layer cannot be applied to what reaches it; the error names the node.
+            UnknownNameError: If a join asks for a label that does not exist yet.
 
         Example:
             >>> from cnnbudget import Conv, Net
             >>> [node.name for node in Net.input(3, 8, 8).then(Conv(4, 3), name="stem").network.nodes]
             ['stem/conv']
         """
-        added = check_parts(parts if name is None else (Block(*parts, name=name),), "then()")
-        tail = build(Input("input", self._output.shape), added)
+        added = check_parts(parts if name is share is None else (Block(*parts, name=name, share=share),), "then()")
         try:
-            output = specs(tail)[tail.outputs[0]]
+            output, taps = self._check(added)
         except CnnBudgetError:
-            # The tail alone is cheap to check, but numbers its nodes from one: ask the whole net for the node's real name.
-            specs(extend(self._root, (*self._parts(), *added)))
-            raise  # pragma: no cover  # the whole net fails where its tail fails
-        return Net(self._root, self, added, output)
+            # The new parts alone are cheap to check, but number their nodes from one: ask the whole net for the real names.
+            specs(build(self._root, (*self._parts(), *added)))
+            raise  # pragma: no cover  # the whole net fails where its end fails
+        return Net(self._root, self, added, output, taps)
 
-    def repeat(self, body: Part, times: int, *, name: str | None = None) -> Net:
-        """Appends a layer or block so many times.
-
-        Args:
-            body: What is repeated.
-            times: How often, at least once.
-            name: With a name, every repetition is a scope: ``name.0``, ``name.1``, ...
-
-        Returns:
-            A new net.
-
-        Raises:
-            ShapeError: If a layer cannot be applied to what reaches it.
-
-        Example:
-            >>> from cnnbudget import Conv, Net
-            >>> Net.input(8, 16, 16).repeat(Conv(8, 3), 3).output_shape
-            (8, 10, 10)
-        """
-        return self.then(Repeat(body, times, name=name))
+    def _check(self, added: tuple[Part, ...]) -> tuple[TensorSpec, Mapping[str, TensorSpec]]:
+        """Infers the shapes behind the net's end: its new end, and its labelled values."""
+        sources = {_END: self._output, **self._taps}
+        builder = Builder(tuple(Input(label, spec.shape) for label, spec in sources.items()))
+        builder.add(added)
+        known = sources if builder.is_empty else specs(builder.network())
+        taps = {label: known[value] for label, value in builder.taps.items() if label != _END}
+        return known[builder.tip], taps
 
     def _parts(self) -> tuple[Part, ...]:
         links = []
@@ -163,7 +179,7 @@ class Net:
         Raises:
             InvalidValueError: If no layer was appended yet.
         """
-        return extend(self._root, self._parts())
+        return build(self._root, self._parts())
 
     @property
     def output_shape(self) -> Shape:
@@ -222,27 +238,34 @@ class Net:
     def __hash__(self) -> int:
         return hash(self._value())
 
-    def _value(self) -> Input | Network:
-        return self._root if isinstance(self._root, Input) and not self._parts() else self.network
+    def _value(self) -> Root:
+        return self._root if self._is_empty else self.network
+
+    @property
+    def _is_empty(self) -> bool:
+        return not isinstance(self._root, Network) and all(isinstance(part, Tap) for part in self._parts())
 
     def __reduce__(self) -> tuple[Callable[..., Net], tuple[Any, ...]]:
-        return _restore, (self._root, self._parts(), self._output)
+        return _restore, (self._root, self._parts(), self._output, dict(self._taps))
 
     def __repr__(self) -> str:
-        if isinstance(self._root, Input):
-            name = "" if self._root.name == "input" else f", name={self._root.name!r}"
-            start = f"Net.input({', '.join(map(str, self._root.shape))}{name})"
-        else:
+        if isinstance(self._root, Network):
             start = f"Net.from_network({self._root!r})"
+        elif len(self._root) > 1:
+            start = f"Net.inputs({', '.join(f'{source.name}={source.shape}' for source in self._root)})"
+        else:
+            (source,) = self._root
+            name = "" if source.name == "input" else f", name={source.name!r}"
+            start = f"Net.input({', '.join(map(str, source.shape))}{name})"
         parts = self._parts()
         return f"{start}.then({', '.join(map(repr, parts))})" if parts else start
 
     def __str__(self) -> str:
-        return repr(self) if isinstance(self._value(), Input) else str(self._costs)
+        return repr(self) if self._is_empty else str(self._costs)
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self))}</p>" if isinstance(self._value(), Input) else self._costs._repr_html_()
+        return f"<p>{html.escape(repr(self))}</p>" if self._is_empty else self._costs._repr_html_()
 
 
-def _restore(root: Input | Network, parts: tuple[Part, ...], output: TensorSpec) -> Net:
-    return Net(root, None, parts, output)
+def _restore(root: Root, parts: tuple[Part, ...], output: TensorSpec, taps: Mapping[str, TensorSpec]) -> Net:
+    return Net(root, None, parts, output, taps)

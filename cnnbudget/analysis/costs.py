@@ -6,13 +6,14 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from cnnbudget.analysis.visitor import Use, Visitor, missing_rule, place_of
+from cnnbudget.analysis.visitor import Use, Visitor, missing_rule
 from cnnbudget.analysis.walk import walk
 from cnnbudget.dtypes import FP32, Precision
-from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, shorten
+from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, ShapeError, shorten
 from cnnbudget.graph.nodes import Input, Network, Node
+from cnnbudget.graph.shapes import place_of
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.tensors import Footprint, Shape, TensorSpec, shape_of
 
@@ -35,7 +36,7 @@ class NodeCost:
         node: The node.
         inputs: Specs of what it reads.
         output: Spec of what it makes.
-        parameters: Names and shapes of its parameters; ``None`` if unknown.
+        parameters: Names and shapes of its own parameters (none if it shares another node's); ``None`` if unknown.
         buffers: Names and shapes of its buffers; ``None`` if unknown.
         macs: Multiply-accumulates of one sample (convolution and linear layers only, bias additions not counted);
             ``None`` if unknown.
@@ -280,4 +281,23 @@ def costs(network: Network) -> CostTable:
         raise InvalidTypeError(
             "costs() takes a network", got=shorten(network), expected="a Network; a Net has .network"
         )
-    return CostTable(network, tuple([cost for cost in walk(network, CostVisitor()).values() if cost is not None]))
+    found = {name: cost for name, cost in walk(network, CostVisitor()).items() if cost is not None}
+    if any(node.shares is not None for node in network.nodes):
+        found = {name: _without_shared(cost, found) for name, cost in found.items()}
+    return CostTable(network, tuple(found.values()))
+
+
+def _without_shared(cost: NodeCost, found: Mapping[str, NodeCost]) -> NodeCost:
+    """Leaves parameters that belong to another node to that node, and checks that they are the same."""
+    if cost.node.shares is None:
+        return cost
+    owner = found[cost.node.shares]
+    if (owner.parameters, owner.buffers) != (cost.parameters, cost.buffers):
+        raise ShapeError(
+            f"this node cannot share the parameters of {owner.name!r}",
+            where=place_of(cost.node, cost.inputs),
+            got=f"parameters {cost.parameters}",
+            expected=f"{owner.parameters}, as {owner.node.layer} has on {owner.inputs[0].shape}",
+            hint="shared layers must have the same parameters: same kernel, same channels in and out",
+        )
+    return evolve(cost, parameters=(), buffers=())

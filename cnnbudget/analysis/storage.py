@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from cnnbudget.analysis.visitor import place_of
 from cnnbudget.errors import ConformanceError, SharedStorageError, shorten
+from cnnbudget.graph.shapes import place_of
 from cnnbudget.layers.base import Alias
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import frozen
 
 from cnnbudget.errors import InvalidTypeError, MissingRuleError, shorten
+from cnnbudget.graph.shapes import place_of
 from cnnbudget.layers.base import Layer
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cnnbudget.graph.nodes import Input, Node
     from cnnbudget.tensors import TensorSpec
 
-__all__ = ["Use", "Visitor", "missing_rule", "place_of", "visits"]
+__all__ = ["Use", "Visitor", "missing_rule", "visits"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -124,12 +125,6 @@ def rule_for(visitor: type[Visitor[Any]], layer: type[Layer]) -> Callable[[Any, 
         visitor, next((table[base] for base in layer.__mro__ if base in table), "visit")
     )
     return rule
-
-
-def place_of(node: Node, inputs: tuple[TensorSpec, ...]) -> str:
-    """How errors call a use of a layer: node, layer, input shapes."""
-    shapes = ", ".join(str(spec.shape) for spec in inputs)
-    return f"node {node.name!r}, {shorten(node.layer)} on {shapes}"
 
 
 def missing_rule(fact: str, node: Node, inputs: tuple[TensorSpec, ...] = ()) -> MissingRuleError:

@@ -1,40 +1,229 @@
-"""Blocks: rootless chains of layers and blocks, as plain values; and the builder that turns them into nodes."""
+"""Blocks: rootless chains of layers and blocks as plain values, and the verbs that make them.
+
+A chain is a tuple of parts. Most parts are layers and blocks; the others say how values branch and meet: :class:`Branch`,
+:class:`Tap`, :class:`Join`, :class:`Output`, and :class:`Repeat`. The same verbs grow a block and a net.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
-from cnnbudget.graph.naming import Namer
-from cnnbudget.graph.nodes import Input, Network, Node, check_name
-from cnnbudget.layers.base import Layer, word_of
+from cnnbudget.graph.nodes import check_name
+from cnnbudget.layers.base import Layer
+from cnnbudget.layers.merge import Add, Concat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from typing import Self
 
-__all__ = ["MOST_LAYERS", "Block", "Part", "Repeat", "build", "check_parts", "extend"]
+__all__ = [
+    "MOST_LAYERS",
+    "MOST_LEVELS",
+    "Block",
+    "Branch",
+    "Join",
+    "Output",
+    "Part",
+    "Repeat",
+    "Structure",
+    "Tap",
+    "Verbs",
+    "check_parts",
+]
 
 MOST_LAYERS = 10_000_000
 """The most layers that a block or a network may have when it is written out: a typing error must not fill the memory."""
 
-MOST_SCOPES = 100
-"""The most named blocks inside each other, so that hashing and comparing them cannot exhaust the stack."""
+MOST_LEVELS = 100
+"""The most parts inside each other, so that hashing and comparing them cannot exhaust the stack."""
+
+
+class Verbs(ABC):
+    """What grows a chain. Every verb returns a new chain; the old one stays."""
+
+    @abstractmethod
+    def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Self:
+        """Appends layers and blocks.
+
+        Args:
+            *parts: Layers and blocks, in order.
+            name: Opens a scope: their nodes are called ``name/...``.
+            share: Their parameters are those of earlier parts appended with the same word: first layer with first layer,
+                second with second.
+
+        Returns:
+            A longer chain.
+        """
+
+    def repeat(self, body: Part, times: int, *, name: str | None = None) -> Self:
+        """Appends a layer or block so many times.
+
+        Args:
+            body: What is repeated.
+            times: How often, at least once.
+            name: With a name, every repetition is a scope: ``name.0``, ``name.1``, ...
+
+        Returns:
+            A longer chain.
+
+        Example:
+            >>> from cnnbudget import Conv, Net
+            >>> Net.input(8, 16, 16).repeat(Conv(8, 3), 3).output_shape
+            (8, 10, 10)
+        """
+        return self.then(Repeat(body, times, name=name))
+
+    def branch(self, *blocks: Part | None, merge: Layer = Concat(), name: str | None = None) -> Self:
+        """Splits the chain: every block reads the same value, and a layer merges what they make.
+
+        Args:
+            *blocks: Two blocks or more; ``None`` is the value itself.
+            merge: The layer that reads the ends of the blocks, in order.
+            name: Opens a scope.
+
+        Returns:
+            A longer chain.
+
+        Example:
+            >>> from cnnbudget import Conv, MaxPool, Net
+            >>> net = Net.input(8, 16, 16).branch(Conv(4, 1), Conv(6, 3, padding=1), MaxPool(3, stride=1, padding=1))
+            >>> net.output_shape
+            (18, 16, 16)
+        """
+        return self.then(Branch(*blocks, merge=merge), name=name)
+
+    def residual(
+        self, body: Part, shortcut: Part | None = None, *, merge: Layer = Add(), name: str | None = None
+    ) -> Self:
+        """Appends a block with a skip connection around it.
+
+        Args:
+            body: The block.
+            shortcut: What the skipped value goes through; ``None`` for nothing.
+            merge: The layer that reads the body's end and the shortcut's.
+            name: Opens a scope.
+
+        Returns:
+            A longer chain.
+
+        Example:
+            >>> from cnnbudget import Block, Conv, Net, ReLU
+            >>> body = Block(Conv(8, 3, padding=1), ReLU(), Conv(8, 3, padding=1))
+            >>> [node.inputs for node in Net.input(8, 16, 16).residual(body).network.nodes][-1]
+            ('conv2', 'input')
+        """
+        return self.then(Branch(body, shortcut, merge=merge), name=name)
+
+    def tap(self, label: str) -> Self:
+        """Labels the value at the end of the chain, for :meth:`join`. A later tap with the same label replaces an earlier one.
+
+        Args:
+            label: The label.
+
+        Returns:
+            A chain with the label.
+        """
+        return self.then(Tap(label))
+
+    def join(self, *labels: str, merge: Layer = Concat(), name: str | None = None) -> Self:
+        """Merges the value at the end of the chain with labelled ones.
+
+        Args:
+            *labels: Labels of :meth:`tap`, or names of the network's inputs.
+            merge: The layer that reads the end of the chain, then the labelled values in order.
+            name: Opens a scope.
+
+        Returns:
+            A longer chain.
+
+        Raises:
+            UnknownNameError: When it is built, if a label does not exist yet.
+
+        Example:
+            >>> from cnnbudget import Conv, Net
+            >>> net = Net.input(3, 16, 16).then(Conv(4, 3, padding=1)).tap("early").then(Conv(8, 3, padding=1))
+            >>> net.join("early").output_shape
+            (12, 16, 16)
+        """
+        return self.then(Join(*labels, merge=merge), name=name)
+
+    def output(self, label: str, *head: Part) -> Self:
+        """Makes a further output of the network; the chain goes on from where it was.
+
+        Args:
+            label: The scope of the head's nodes, and a label for :meth:`join`.
+            *head: Layers and blocks between the chain and the output; none makes the value itself an output.
+
+        Returns:
+            A chain with a further output.
+
+        Example:
+            >>> from cnnbudget import Conv, GlobalAvgPool, Linear, Net
+            >>> net = Net.input(3, 16, 16).then(Conv(4, 3)).output("aux", GlobalAvgPool(), Linear(2)).then(Conv(8, 3))
+            >>> net.network.outputs
+            ('conv2', 'aux/linear')
+        """
+        return self.then(Output(label, *head))
+
+
+class Structure:
+    """A part that is no layer. What is derived from the parts inside is computed once and not pickled.
+
+    It has no ``__slots__`` so that it can keep what it has computed.
+    """
+
+    def inside(self) -> tuple[Part, ...]:
+        """The parts that it holds."""
+        return ()
+
+    def own_layers(self) -> int:
+        """Layers that it adds itself."""
+        return 0
+
+    @cached_property
+    def layer_count(self) -> int:
+        """How many layers it has when it is written out."""
+        return self.own_layers() + sum(1 if isinstance(part, Layer) else part.layer_count for part in self.inside())
+
+    @cached_property
+    def depth(self) -> int:
+        """How many parts are nested in each other."""
+        return 1 + max((0 if isinstance(part, Layer) else part.depth for part in self.inside()), default=0)
+
+    @cached_property
+    def _hash(self) -> int:
+        kind: Any = type(self)
+        return hash((kind, *(getattr(self, attribute.name) for attribute in fields(kind))))
+
+    def _check_size(self) -> None:
+        if self.layer_count > MOST_LAYERS:
+            raise InvalidValueError(
+                "too many layers when the blocks are written out",
+                got=shorten(self.layer_count),
+                expected=f"at most {MOST_LAYERS:,}",
+            )
+        if self.depth > MOST_LEVELS:
+            raise InvalidValueError(
+                "blocks are nested too deeply", got=f"{self.depth} levels", expected=f"at most {MOST_LEVELS}"
+            )
 
 
 @frozen(repr=False, init=False)
-class Block:
+class Block(Structure, Verbs):
     """A chain of layers and blocks without a root: equal, hashable, reusable. With a name it opens a scope where it is used.
 
     A block without a name is written out where it is used: ``Block(a, Block(b, c)) == Block(a, b, c)``.
 
     Args:
-        *parts: Layers, blocks and repetitions, in order.
+        *parts: Layers, blocks and other parts, in order.
         name: The scope's name.
+        share: See :meth:`Verbs.then`.
 
     Raises:
         InvalidTypeError: If a part is something else.
@@ -50,54 +239,40 @@ class Block:
 
     parts: tuple[Part, ...]
     name: str | None
-    layer_count: int = field(eq=False)
-    scope_depth: int = field(eq=False)
+    share: str | None
 
-    def __init__(self, *parts: Part, name: str | None = None) -> None:
-        checked = check_parts(parts, "Block")
+    def __init__(self, *parts: Part, name: str | None = None, share: str | None = None) -> None:
         if name is not None:
             check_name(name, "a block's name")
-        self.__attrs_init__(checked, name, _count(checked), _depth(checked) + (name is not None))
+        if share is not None:
+            check_name(share, "share")
+        self.__attrs_init__(check_parts(parts, "Block"), name, share)
+        self._check_size()
 
-    def then(self, *parts: Part, name: str | None = None) -> Block:
-        """Returns a longer block.
+    def inside(self) -> tuple[Part, ...]:
+        """Its parts."""
+        return self.parts
 
-        Args:
-            *parts: Layers, blocks and repetitions to append.
-            name: A scope for what is appended.
+    def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Block:
+        """Returns a longer block; see :meth:`Verbs.then`."""
+        return Block(*self.parts, Block(*parts, name=name, share=share), name=self.name, share=self.share)
 
-        Returns:
-            A new block.
-        """
-        return Block(*self.parts, Block(*parts, name=name), name=self.name)
-
-    def repeat(self, body: Part, times: int, *, name: str | None = None) -> Block:
-        """Returns this block followed by a part so many times.
-
-        Args:
-            body: What is repeated.
-            times: How often, at least once.
-            name: With a name, every repetition is a scope: ``name.0``, ``name.1``, ...
-
-        Returns:
-            A new block.
-        """
-        return Block(*self.parts, Repeat(body, times, name=name), name=self.name)
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.parts, self.name))
-
-    def __hash__(self) -> int:  # once only: blocks inside blocks would be hashed over and over
+    def __hash__(self) -> int:
         return self._hash
 
     def __repr__(self) -> str:
-        name = "" if self.name is None else f", name={self.name!r}"
-        return f"Block({', '.join(map(repr, self.parts))}{name})"
+        words = "".join(
+            f", {key}={value!r}" for key, value in (("name", self.name), ("share", self.share)) if value is not None
+        )
+        return f"Block({', '.join(map(repr, self.parts))}{words})"
+
+
+def _as_block(part: Part) -> Block:
+    return part if isinstance(part, Block) else Block(part)
 
 
 @frozen(repr=False, init=False)
-class Repeat:
+class Repeat(Structure):
     """A part, repeated. With a name, every repetition is a scope: ``name.0``, ``name.1``, ...
 
     Args:
@@ -109,22 +284,22 @@ class Repeat:
     body: Block
     times: int
     name: str | None
-    layer_count: int = field(eq=False)
-    scope_depth: int = field(eq=False)
 
     def __init__(self, body: Part, times: int, *, name: str | None = None) -> None:
-        block = body if isinstance(body, Block) else Block(body)
-        times = exact_int(times, "Repeat.times")
         if name is not None:
             check_name(name, "a repetition's name")
-        count = _limit(block.layer_count * times)
-        self.__attrs_init__(block, times, name, count, block.scope_depth + (name is not None))
+        self.__attrs_init__(_as_block(body), exact_int(times, "Repeat.times"), name)
+        self._check_size()
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.body, self.times, self.name))
+    def inside(self) -> tuple[Part, ...]:
+        """The body, once."""
+        return (self.body,)
 
-    def __hash__(self) -> int:  # once only: blocks inside blocks would be hashed over and over
+    def own_layers(self) -> int:
+        """The layers of all repetitions but one."""
+        return self.body.layer_count * (self.times - 1)
+
+    def __hash__(self) -> int:
         return self._hash
 
     def __repr__(self) -> str:
@@ -132,18 +307,117 @@ class Repeat:
         return f"Repeat({self.body!r}, {self.times}{name})"
 
 
-Part = Layer | Block | Repeat
+@frozen(repr=False, init=False)
+class Branch(Structure):
+    """Blocks that read the same value, and the layer that merges what they make.
+
+    Args:
+        *blocks: Two blocks or more; ``None`` is the value itself.
+        merge: Reads the ends of the blocks, in order.
+    """
+
+    blocks: tuple[Block | None, ...]
+    merge: Layer
+
+    def __init__(self, *blocks: Part | None, merge: Layer = Concat()) -> None:
+        if len(blocks) < 2:
+            raise InvalidValueError("a branch needs blocks to merge", got=f"{len(blocks)}", expected="two or more")
+        checked = tuple(None if block is None else _as_block(block) for block in blocks)
+        self.__attrs_init__(checked, _merge(merge))
+        self._check_size()
+
+    def inside(self) -> tuple[Part, ...]:
+        """Its blocks."""
+        return tuple(block for block in self.blocks if block is not None)
+
+    def own_layers(self) -> int:
+        """The merge."""
+        return 1
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Branch({', '.join(map(repr, self.blocks))}, merge={self.merge!r})"
+
+
+def _merge(merge: object) -> Layer:
+    if not isinstance(merge, Layer):
+        hint = f"call it: {merge.__name__}()" if isinstance(merge, type) else None
+        raise InvalidTypeError(
+            "merge must be a layer", got=shorten(merge), expected="for example Concat() or Add()", hint=hint
+        )
+    return merge
+
+
+def _is_label(instance: Any, attribute: Any, value: Any) -> None:
+    check_name(value, "a tap's label")
+
+
+@frozen
+class Tap(Structure):
+    """Labels the value at the end of the chain; see :meth:`Verbs.tap`."""
+
+    label: str = field(validator=_is_label)
+
+
+@frozen(repr=False, init=False)
+class Join(Structure):
+    """Merges the value at the end of the chain with labelled ones; see :meth:`Verbs.join`."""
+
+    labels: tuple[str, ...]
+    merge: Layer
+
+    def __init__(self, *labels: str, merge: Layer = Concat()) -> None:
+        if not labels:
+            raise InvalidValueError("a join needs labels", got="()", expected="at least one label of a tap")
+        self.__attrs_init__(tuple(check_name(label, "a tap's label") for label in labels), _merge(merge))
+
+    def own_layers(self) -> int:
+        """The merge."""
+        return 1
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Join({', '.join(map(repr, self.labels))}, merge={self.merge!r})"
+
+
+@frozen(repr=False, init=False)
+class Output(Structure):
+    """A further output, behind a head of its own; see :meth:`Verbs.output`."""
+
+    label: str
+    head: Block | None
+
+    def __init__(self, label: str, *head: Part) -> None:
+        self.__attrs_init__(check_name(label, "an output's label"), Block(*head, name=label) if head else None)
+        self._check_size()
+
+    def inside(self) -> tuple[Part, ...]:
+        """The head."""
+        return () if self.head is None else (self.head,)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Output({', '.join(map(repr, (self.label, *(self.head.parts if self.head else ()))))})"
+
+
+Part = Layer | Structure
 
 
 def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
-    """Checks what a chain is made of, and writes out blocks without a name.
+    """Checks what a chain is made of, and writes out blocks that have neither a name nor shared parameters.
 
     Args:
         parts: What the user gave.
         what: Who asks.
 
     Returns:
-        Layers, named blocks and repetitions.
+        Layers, named blocks and other parts.
 
     Raises:
         InvalidTypeError: If a part is something else.
@@ -151,9 +425,9 @@ def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
     """
     checked: list[Part] = []
     for part in parts:
-        if isinstance(part, Block) and part.name is None:
+        if isinstance(part, Block) and part.name is None and part.share is None:
             checked += part.parts
-        elif isinstance(part, (Layer, Block, Repeat)):
+        elif isinstance(part, (Layer, Structure)):
             checked.append(part)
         else:
             hint = None
@@ -170,86 +444,3 @@ def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
     if not checked:
         raise InvalidValueError(f"{what} is empty", got="no layers", expected="at least one layer or block")
     return tuple(checked)
-
-
-def _limit(count: int) -> int:
-    if count > MOST_LAYERS:
-        raise InvalidValueError(
-            "too many layers when the blocks are written out", got=shorten(count), expected=f"at most {MOST_LAYERS:,}"
-        )
-    return count
-
-
-def _count(parts: tuple[Part, ...]) -> int:
-    return _limit(sum(1 if isinstance(part, Layer) else part.layer_count for part in parts))
-
-
-def _depth(parts: tuple[Part, ...]) -> int:
-    depth = max(0 if isinstance(part, Layer) else part.scope_depth for part in parts)
-    if depth >= MOST_SCOPES:
-        raise InvalidValueError(
-            "blocks are nested too deeply", got=f"{depth + 1} scopes", expected=f"at most {MOST_SCOPES}"
-        )
-    return depth
-
-
-def _repetitions(part: Repeat) -> Iterator[Part]:
-    if part.name is None:
-        return repeat(part.body, part.times)
-    return (Block(part.body, name=f"{part.name}.{number}") for number in range(part.times))
-
-
-def build(source: Input, parts: Iterable[Part]) -> Network:
-    """Writes a chain out as a network.
-
-    Args:
-        source: The input.
-        parts: Layers, blocks and repetitions.
-
-    Returns:
-        The network; its output is the last node.
-
-    Raises:
-        InvalidValueError: If there are no parts.
-    """
-    nodes = list(_nodes(Namer([source.name]), source.name, parts))
-    return Network((source,), nodes, (nodes[-1].name if nodes else source.name,))
-
-
-def extend(root: Input | Network, parts: Iterable[Part]) -> Network:
-    """Writes a chain out behind an input, or behind the only output of a network, whose names stay.
-
-    Args:
-        root: An input, or a network with one output.
-        parts: Layers, blocks and repetitions.
-
-    Returns:
-        The network; its output is the last node.
-    """
-    if isinstance(root, Input):
-        return build(root, parts)
-    (tip,) = root.outputs
-    taken = [source.name for source in root.inputs] + [node.name for node in root.nodes]
-    nodes = [*root.nodes, *_nodes(Namer(taken), tip, parts)]
-    return Network(root.inputs, nodes, (nodes[-1].name if len(nodes) > len(root.nodes) else tip,))
-
-
-def _nodes(namer: Namer, tip: str, parts: Iterable[Part]) -> Iterator[Node]:
-    """Writes parts out as a chain of nodes. Iterative: nesting costs no stack."""
-    open_blocks: list[tuple[Iterator[Part], str]] = [(iter(parts), "")]
-    while open_blocks:
-        rest, scope = open_blocks[-1]
-        for part in rest:
-            if isinstance(part, Layer):
-                name = namer.fresh(scope + word_of(type(part)))
-                yield Node(name, part, (tip,))
-                tip = name
-            elif isinstance(part, Repeat):
-                open_blocks.append((_repetitions(part), scope))
-                break
-            else:
-                inner = scope if part.name is None else f"{namer.fresh(scope + part.name)}/"
-                open_blocks.append((iter(part.parts), inner))
-                break
-        else:
-            open_blocks.pop()

@@ -1,14 +1,28 @@
-"""Edits of a network, each of which returns a new one and leaves the old one alone."""
+"""Edits of a network. Each returns a new network, whose shapes are inferred anew, and leaves the old one alone."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import evolve
 
-from cnnbudget.errors import InvalidValueError
-from cnnbudget.graph.nodes import Network
+from cnnbudget.errors import InvalidValueError, UnknownNameError, did_you_mean
+from cnnbudget.graph.build import build
+from cnnbudget.graph.nodes import Network, Node
+from cnnbudget.graph.shapes import specs
 from cnnbudget.layers.base import Layer
 
-__all__ = ["remove_node", "replace_layer"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cnnbudget.graph.block import Part
+
+__all__ = ["insert_after", "remove_node", "rename", "replace_layer", "replace_layers", "subnetwork", "swap_head"]
+
+
+def _checked(network: Network) -> Network:
+    specs(network)
+    return network
 
 
 def replace_layer(network: Network, name: str, layer: Layer) -> Network:
@@ -20,14 +34,40 @@ def replace_layer(network: Network, name: str, layer: Layer) -> Network:
         layer: The new layer.
 
     Returns:
-        A new network. Its shapes are checked when it is walked.
+        A new network.
 
     Raises:
         UnknownNameError: If no node has the name.
+        ShapeError: If the layer, or one after it, cannot be applied; the error names the node.
     """
     position = network.position(name)
     node = evolve(network.nodes[position], layer=layer)
-    return evolve(network, nodes=(*network.nodes[:position], node, *network.nodes[position + 1 :]))
+    return _checked(evolve(network, nodes=(*network.nodes[:position], node, *network.nodes[position + 1 :])))
+
+
+def replace_layers(network: Network, where: Callable[[Node], bool], by: Callable[[Layer], Layer]) -> Network:
+    """Puts other layers at all nodes that a predicate chooses.
+
+    Args:
+        network: The network.
+        where: Says of a node whether its layer is replaced.
+        by: Makes the new layer of the old one.
+
+    Returns:
+        A new network.
+
+    Raises:
+        ShapeError: If a layer cannot be applied any more; the error names the node.
+
+    Example:
+        >>> from cnnbudget import Conv, Net, ReLU, Tanh
+        >>> network = Net.input(3, 8, 8).then(Conv(4, 3), ReLU(), Conv(4, 3), ReLU()).network
+        >>> changed = replace_layers(network, lambda node: isinstance(node.layer, ReLU), lambda layer: Tanh())
+        >>> [str(node.layer) for node in changed.nodes]
+        ['Conv(4, 3)', 'Tanh()', 'Conv(4, 3)', 'Tanh()']
+    """
+    nodes = tuple(evolve(node, layer=by(node.layer)) if where(node) else node for node in network.nodes)
+    return _checked(evolve(network, nodes=nodes))
 
 
 def remove_node(network: Network, name: str) -> Network:
@@ -35,14 +75,15 @@ def remove_node(network: Network, name: str) -> Network:
 
     Args:
         network: The network.
-        name: The node.
+        name: The node. If others share its parameters, the first of them takes these over.
 
     Returns:
-        A new network. Its shapes are checked when it is walked.
+        A new network.
 
     Raises:
         UnknownNameError: If no node has the name.
         InvalidValueError: If the node has several inputs, or is the only one.
+        ShapeError: If a layer after it cannot be applied any more; the error names the node.
     """
     position = network.position(name)
     node = network.nodes[position]
@@ -57,10 +98,157 @@ def remove_node(network: Network, name: str) -> Network:
         raise InvalidValueError(
             "the only node cannot be removed", where=f"node {name!r}", expected="a network of two or more"
         )
+    (before,) = node.inputs
+    rest = _without_owner([*network.nodes[:position], *network.nodes[position + 1 :]], name)
+    return _checked(
+        evolve(
+            network,
+            nodes=[
+                evolve(other, inputs=_redirect(other.inputs, name, before)) if name in other.inputs else other
+                for other in rest
+            ],
+            outputs=tuple(dict.fromkeys(_redirect(network.outputs, name, before))),
+        )
+    )
 
-    def redirect(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(node.inputs[0] if other == name else other for other in names)
 
-    rest = (*network.nodes[:position], *network.nodes[position + 1 :])
-    nodes = tuple(evolve(other, inputs=redirect(other.inputs)) if name in other.inputs else other for other in rest)
-    return evolve(network, nodes=nodes, outputs=redirect(network.outputs))
+def _redirect(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    return tuple(new if name == old else name for name in names)
+
+
+def _without_owner(nodes: Iterable[Node], name: str) -> list[Node]:
+    """Gives the parameters of a node that goes away to the first of those that shared them."""
+    heir: str | None = None
+    kept = []
+    for node in nodes:
+        if node.shares != name:
+            kept.append(node)
+        else:
+            kept.append(evolve(node, shares=heir))
+            heir = heir or node.name
+    return kept
+
+
+def insert_after(network: Network, name: str, layer: Layer, *, new: str) -> Network:
+    """Inserts a node behind another; whoever read that one's output reads the new one's.
+
+    Args:
+        network: The network.
+        name: The node, or an input of the network.
+        layer: The layer of the new node.
+        new: Name of the new node.
+
+    Returns:
+        A new network.
+
+    Raises:
+        UnknownNameError: If there is no such node or input.
+        InvalidValueError: If the new name is taken.
+        ShapeError: If a layer after it cannot be applied any more; the error names the node.
+    """
+    position = -1 if any(source.name == name for source in network.inputs) else network.position(name)
+    after = [
+        evolve(node, inputs=_redirect(node.inputs, name, new)) if name in node.inputs else node
+        for node in network.nodes[position + 1 :]
+    ]
+    nodes = [*network.nodes[: position + 1], Node(new, layer, (name,)), *after]
+    return _checked(evolve(network, nodes=nodes, outputs=_redirect(network.outputs, name, new)))
+
+
+def rename(network: Network, names: Mapping[str, str]) -> Network:
+    """Renames nodes and inputs.
+
+    Args:
+        network: The network.
+        names: New names by old ones; all others stay.
+
+    Returns:
+        A new network.
+
+    Raises:
+        UnknownNameError: If an old name does not exist.
+        InvalidValueError: If two values would have the same name.
+    """
+    known = {source.name for source in network.inputs} | {node.name for node in network.nodes}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("no node or input has this name", got=repr(name), hint=did_you_mean(name, known))
+
+    def new(name: str) -> str:
+        return names.get(name, name)
+
+    return Network(
+        [evolve(source, name=new(source.name)) for source in network.inputs],
+        [
+            Node(
+                new(node.name),
+                node.layer,
+                tuple(map(new, node.inputs)),
+                None if node.shares is None else new(node.shares),
+            )
+            for node in network.nodes
+        ],
+        tuple(map(new, network.outputs)),
+    )
+
+
+def subnetwork(network: Network, *outputs: str) -> Network:
+    """Takes the part of a network that some of its values need: a feature extractor.
+
+    Args:
+        network: The network.
+        *outputs: Names of the nodes that become its outputs.
+
+    Returns:
+        A new network of the nodes on the way to them, in the same order.
+
+    Raises:
+        UnknownNameError: If no node has a name.
+
+    Example:
+        >>> from cnnbudget import Conv, Flatten, Linear, Net
+        >>> network = Net.input(3, 8, 8).then(Conv(4, 3), Conv(8, 3), Flatten(), Linear(10)).network
+        >>> [node.name for node in subnetwork(network, "conv2").nodes]
+        ['conv', 'conv2']
+    """
+    if not outputs:
+        raise InvalidValueError("a sub-network needs outputs", got="()", expected="the names of one node or more")
+    last = max(network.position(name) for name in outputs)
+    needed = set(outputs)
+    kept: list[Node] = []
+    gone: list[str] = []
+    for node in reversed(network.nodes[: last + 1]):
+        if node.name in needed:
+            needed.update(node.inputs)
+            kept.append(node)
+        else:
+            gone.append(node.name)
+    nodes = kept[::-1]
+    for name in gone:
+        nodes = _without_owner(nodes, name) if any(node.shares == name for node in nodes) else nodes
+    return Network([source for source in network.inputs if source.name in needed], nodes, tuple(dict.fromkeys(outputs)))
+
+
+def swap_head(network: Network, at: str, *parts: Part) -> Network:
+    """Cuts a network behind a node and puts another head there.
+
+    Args:
+        network: The network.
+        at: The last node that stays.
+        *parts: Layers and blocks of the new head.
+
+    Returns:
+        A new network with one output.
+
+    Raises:
+        UnknownNameError: If no node has the name.
+        ShapeError: If the head cannot be applied; the error names the node.
+
+    Example:
+        >>> from cnnbudget import Conv, Flatten, GlobalAvgPool, Linear, Net
+        >>> network = Net.input(3, 8, 8).then(Conv(4, 3), Flatten(), Linear(1000)).network
+        >>> changed = swap_head(network, "conv", GlobalAvgPool(), Linear(10))
+        >>> [node.name for node in changed.nodes]
+        ['conv', 'global_avg_pool', 'linear']
+    """
+    return _checked(build(subnetwork(network, at), parts))

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
+from attrs.validators import optional
 
 from cnnbudget.checks import LARGEST, instance_of
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, UnknownNameError, did_you_mean, shorten
@@ -16,7 +17,7 @@ from cnnbudget.layers.base import Layer
 from cnnbudget.tensors import Shape, TensorSpec, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from attrs import Attribute
 
@@ -99,11 +100,19 @@ class Input:
 
 @frozen
 class Node:
-    """One use of a layer: its name, the layer, and the names of the values that it reads."""
+    """One use of a layer.
+
+    Args:
+        name: Its name, and that of the value it makes.
+        layer: The layer.
+        inputs: Names of the values that it reads.
+        shares: Name of the earlier node whose parameters and buffers it uses; ``None`` when it has its own.
+    """
 
     name: str = field(validator=_is_name)
     layer: Layer = field(validator=instance_of(Layer, "for example Conv(64, 3)"))
     inputs: tuple[str, ...] = field(converter=_names)
+    shares: str | None = field(default=None, validator=optional(_is_name))
 
 
 @frozen
@@ -161,9 +170,52 @@ class Network:
                 if name not in made:
                     self._report(name, node.name, made)
             _add_once(node.name, made)
+        self._check_sharing()
         for name in self.outputs:
             if name not in made:
                 raise UnknownNameError("an output names no value", got=repr(name), hint=did_you_mean(name, made))
+
+    def _check_sharing(self) -> None:
+        owners: set[str] = set()
+        for node in self.nodes:
+            if node.shares is None:
+                owners.add(node.name)
+            elif node.shares not in owners:
+                raise UnknownNameError(
+                    "a node shares the parameters of a node that does not come before it, or that has none of its own",
+                    where=f"node {node.name!r}",
+                    got=repr(node.shares),
+                    hint=did_you_mean(node.shares, owners),
+                )
+
+    @classmethod
+    def from_nodes(
+        cls,
+        inputs: Mapping[str, Sequence[int]],
+        nodes: Iterable[Node | tuple[str, Layer, Sequence[str]]],
+        outputs: Sequence[str],
+    ) -> Network:
+        """Makes a network of plain data, for importers and other programs.
+
+        Args:
+            inputs: Shapes of one sample by name.
+            nodes: Nodes in execution order, as values or as ``(name, layer, inputs)``.
+            outputs: Names of the values that the network returns.
+
+        Returns:
+            The network.
+
+        Example:
+            >>> from cnnbudget import Add, Conv, Network
+            >>> nodes = [("conv", Conv(3, 3, padding=1), ["x"]), ("sum", Add(), ["conv", "x"])]
+            >>> Network.from_nodes({"x": (3, 8, 8)}, nodes, ["sum"])["sum"].inputs
+            ('conv', 'x')
+        """
+        return cls(
+            tuple(Input(name, shape) for name, shape in inputs.items()),
+            tuple(node if isinstance(node, Node) else Node(*node) for node in nodes),
+            outputs,
+        )
 
     def _report(self, name: str, reader: str, made: Iterable[str]) -> None:
         if any(node.name == name for node in self.nodes):

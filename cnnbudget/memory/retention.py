@@ -232,9 +232,10 @@ class _Backward:
         self.forward = forward
         self.gradients: dict[str, int] = {}
         self.parameter_gradients: list[int] = []
+        self._gradients_of: dict[str, list[int]] = {}
         self.needs_gradient = {source.name: False for source in forward.table.network.inputs}
         for cost in forward.table.nodes:
-            trains = bool(cost.parameters) or any(self.needs_gradient[name] for name in cost.node.inputs)
+            trains = bool(self._owner(cost).parameters) or any(self.needs_gradient[name] for name in cost.node.inputs)
             self.needs_gradient[cost.name] = trains
         outputs = forward.table.network.outputs
         for name in outputs:
@@ -260,9 +261,7 @@ class _Backward:
             writes = [
                 self._input_gradient(cost, number) for number in range(len(cost.inputs)) if self._trains(cost, number)
             ]
-            new = self._parameter_gradients(cost)
-            self.parameter_gradients += new
-            writes += new
+            writes += self._parameter_gradients(cost)
         forward.builder.step(Phase.BACKWARD, name, reads, writes)
 
     def _trains(self, cost: NodeCost, number: int) -> bool:
@@ -278,12 +277,19 @@ class _Backward:
             return self.gradients[value]
         return self._add_gradient(value)
 
+    def _owner(self, cost: NodeCost) -> NodeCost:
+        """The node whose parameters this one uses."""
+        return cost if cost.node.shares is None else self.forward.table[cost.node.shares]
+
     def _parameter_gradients(self, cost: NodeCost) -> list[int]:
-        assert cost.parameters is not None  # noqa: S101  # the forward pass has refused unknown parameters
-        return [
-            self.forward.builder.add_fixed(f"{cost.name}.{name}.grad", shape, Role.PARAMETER_GRADIENT)
-            for name, shape in cost.parameters
-        ]
+        owner = self._owner(cost)
+        if owner.name not in self._gradients_of:  # shared parameters accumulate in one gradient
+            self._gradients_of[owner.name] = new = [
+                self.forward.builder.add_fixed(f"{owner.name}.{name}.grad", shape, Role.PARAMETER_GRADIENT)
+                for name, shape in owner.parameters or ()
+            ]
+            self.parameter_gradients += new
+        return self._gradients_of[owner.name]
 
 
 def _same_size(cost: NodeCost, number: int) -> bool:

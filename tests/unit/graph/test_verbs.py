@@ -1,0 +1,292 @@
+"""The verbs: what they build is what a reader would draw, on blocks and on nets alike."""
+
+import pickle
+
+import pytest
+from attrs import evolve
+
+import cnnbudget
+from cnnbudget import (
+    Add,
+    BatchNorm,
+    Block,
+    Branch,
+    Concat,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Inference,
+    Input,
+    InvalidTypeError,
+    InvalidValueError,
+    Join,
+    Linear,
+    MaxPool,
+    Net,
+    Network,
+    Node,
+    Output,
+    ReLU,
+    Repeat,
+    Role,
+    ShapeError,
+    Tap,
+    Training,
+    UnknownNameError,
+)
+from cnnbudget.graph.build import Builder
+
+START = Net.input(8, 16, 16)
+
+
+def edges(net):
+    return [(node.name, node.inputs) for node in net.network.nodes]
+
+
+def test_a_branch_reads_one_value_and_merges_in_order():
+    net = START.branch(Conv(4, 1), Block(Conv(6, 3, padding=1), ReLU()), None, name="mix")
+    assert edges(net) == [
+        ("mix/conv", ("input",)),
+        ("mix/conv2", ("input",)),
+        ("mix/relu", ("mix/conv2",)),
+        ("mix/concat", ("mix/conv", "mix/relu", "input")),
+    ]
+    assert net.output_shape == (4 + 6 + 8, 16, 16)
+
+
+def test_a_residual_adds_the_skipped_value_or_what_a_shortcut_makes_of_it():
+    body = Block(Conv(8, 3, padding=1), ReLU())
+    assert edges(START.residual(body)) == [("conv", ("input",)), ("relu", ("conv",)), ("add", ("relu", "input"))]
+    projected = START.residual(Block(Conv(4, 3, padding=1), name="body"), Block(Conv(4, 1), name="shortcut"))
+    assert edges(projected) == [
+        ("body/conv", ("input",)),
+        ("shortcut/conv", ("input",)),
+        ("add", ("body/conv", "shortcut/conv")),
+    ]
+
+
+def test_a_tap_is_joined_later():
+    net = START.then(Conv(4, 3, padding=1)).tap("early").then(Conv(8, 3, padding=1)).join("early", "input")
+    assert edges(net)[-1] == ("concat", ("conv2", "conv", "input"))
+    assert net.output_shape == (8 + 4 + 8, 16, 16)
+
+
+def test_a_later_tap_replaces_an_earlier_one():
+    net = START.tap("here").then(Conv(2, 1)).tap("here").then(Conv(3, 1)).join("here")
+    assert edges(net)[-1] == ("concat", ("conv2", "conv"))
+
+
+def test_an_output_has_a_head_of_its_own_and_the_chain_goes_on():
+    net = START.then(Conv(4, 1)).output("aux", GlobalAvgPool(), Linear(2)).output("raw").then(Conv(6, 1))
+    assert edges(net) == [
+        ("conv", ("input",)),
+        ("aux/global_avg_pool", ("conv",)),
+        ("aux/linear", ("aux/global_avg_pool",)),
+        ("conv2", ("conv",)),
+    ]
+    assert net.network.outputs == ("conv2", "aux/linear", "conv")
+    assert net.output_shape == (6, 16, 16)
+    assert Net.from_network(net.network).then(ReLU()).network.outputs == ("relu", "aux/linear", "conv")
+
+
+def test_the_end_of_the_chain_is_one_output_even_if_it_is_labelled():
+    assert START.then(Conv(4, 1)).output("same").network.outputs == ("conv",)
+
+
+def test_nested_parts_are_written_out_in_order():
+    unit = (
+        Block(Conv(8, 3, padding=1), name="unit").residual(Block(ReLU(), name="inner")).branch(Conv(4, 1), Conv(4, 1))
+    )
+    net = START.repeat(unit, 2, name="stage")
+    assert [node.name for node in net.network.nodes] == [
+        f"stage.{number}/unit/{name}"
+        for number in range(2)
+        for name in ("conv", "inner/relu", "add", "conv2", "conv3", "concat")
+    ]
+
+
+def test_several_inputs():
+    net = Net.inputs(left=(3, 8, 8), right=(1, 8, 8)).then(Conv(4, 3, padding=1)).join("right")
+    assert net.network.inputs == (Input("left", (3, 8, 8)), Input("right", (1, 8, 8)))
+    assert net.output_shape == (5, 8, 8)
+    # both inputs lie in memory from the start: (3 + 1) * 64 values, then the maps
+    assert net.profile(Inference()).live_bytes[0] == 4 * ((3 + 1) * 64 + net.parameter_count)
+    assert eval(repr(net), vars(cnnbudget)) == net
+
+
+def test_blocks_and_nets_have_the_same_verbs():
+    def grow(chain):
+        return (
+            chain.then(Conv(8, 3, padding=1), name="stem")
+            .tap("stem")
+            .residual(Block(Conv(8, 3, padding=1), BatchNorm()), name="res")
+            .branch(Conv(4, 1), MaxPool(3, stride=1, padding=1))
+            .repeat(Block(Conv(8, 1), ReLU()), 2, name="tail")
+            .join("stem", merge=Add())
+            .output("aux", GlobalAvgPool())
+            .then(ReLU())
+        )
+
+    block = grow(Block(ReLU()))
+    assert grow(START.then(ReLU())) == START.then(block)
+    assert block.layer_count == len(START.then(block).network) == 1 + 1 + 3 + 3 + 4 + 1 + 1 + 1
+
+
+PARTS = [
+    Block(Conv(4, 1), ReLU(), name="a", share="b"),
+    Repeat(Conv(8, 1), 3, name="r"),
+    Branch(Conv(4, 1), None, merge=Concat()),
+    Tap("here"),
+    Join("input", merge=Add()),
+    Output("aux", Conv(2, 1)),
+    Output("raw"),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_parts_are_values(part):
+    again = eval(repr(part), vars(cnnbudget))
+    assert again == part
+    assert hash(again) == hash(part)
+    assert pickle.loads(pickle.dumps(part)) == part
+    assert part != Block(Conv(4, 1))
+    assert START.then(part).then(Conv(2, 1)).output_shape == (2, 16, 16)
+
+
+def test_shared_parameters_are_counted_once_and_their_gradients_accumulate():
+    twin = Block(Conv(4, 3, padding=1), ReLU(), Conv(8, 3, padding=1))
+    net = Net.inputs(a=(8, 16, 16), b=(8, 16, 16)).then(twin, share="twin", name="first").tap("first")
+    shared = net.then(twin, share="twin", name="second")
+    own = net.then(twin, name="second")
+    weights = 8 * 4 * 9 + 4 + 4 * 8 * 9 + 8
+    assert own.parameter_count == 2 * weights
+    assert shared.parameter_count == weights
+    assert shared.mac_count == own.mac_count
+    assert [node.shares for node in shared.network.nodes] == [
+        None,
+        None,
+        None,
+        "first/conv",
+        "first/relu",
+        "first/conv2",
+    ]
+    found = shared.profile(Training(2))
+    gradients = [storage for storage in found.lifetimes.schedule.storages if storage.role is Role.PARAMETER_GRADIENT]
+    assert sum(storage.byte_count(2) for storage in gradients) == 4 * weights
+
+
+def test_sharing_with_other_parameters_is_an_error():
+    net = START.then(Conv(4, 3), share="w").then(Conv(4, 3), share="w")
+    with pytest.raises(
+        ShapeError,
+        match=r"cannot share the parameters of 'conv' \(at node 'conv2', Conv\(4, 3\) on \(4, 14, 14\)\): "
+        r"got parameters \(\('weight', \(4, 4, 3, 3\)\).*expected \(\('weight', \(4, 8, 3, 3\)\)",
+    ):
+        net.costs()
+
+
+def test_gradients_accumulate_where_a_value_has_several_readers():
+    net = START.then(Conv(8, 3, padding=1)).residual(Conv(8, 3, padding=1))
+    found = net.profile(Training(1))
+    names = [storage.name for storage in found.lifetimes.schedule.storages if storage.role is Role.ACTIVATION_GRADIENT]
+    assert sorted(names) == ["add.grad", "conv.grad", "conv2.grad"], "one storage for both readers of conv"
+    value = 8 * 16 * 16 * 4
+    # backward of conv2: input, conv, conv2 (add is free), gradients of conv2 and conv; parameters 2 x 584, gradient of conv2's
+    by_step = dict(zip(map(str, found.lifetimes.schedule.steps), found.live_bytes, strict=True))
+    assert by_step["backward of conv2"] == 5 * value + 4 * (2 * 584 + 584)
+
+
+def test_liveness_of_a_skip_counts_the_storage_once_and_to_its_last_reader():
+    net = START.residual(Block(Conv(16, 3, padding=1), Conv(8, 3, padding=1)))
+    value = 16 * 16 * 4
+    found = net.profile(Inference())
+    parameters = net.parameter_count * 4
+    # load, conv, conv2, add: the input stays until add reads it
+    expected = [8, 8 + 16, 8 + 16 + 8, 8 + 8 + 8]
+    assert list(found.live_bytes) == [channels * value + parameters for channels in expected]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: START.join("erly"), UnknownNameError, r"no value has this label yet: got 'erly'; Known: 'input'"),
+        (
+            lambda: START.tap("early").join("erly"),
+            UnknownNameError,
+            r"got 'erly'; did you mean 'early'\? Known: 'input', 'early'",
+        ),
+        (lambda: START.join("early").tap("early"), UnknownNameError, r"no value has this label yet: got 'early'"),
+        (lambda: START.join(), InvalidValueError, r"a join needs labels: got \(\), expected at least one label"),
+        (
+            lambda: START.branch(Conv(4, 1)),
+            InvalidValueError,
+            r"a branch needs blocks to merge: got 1, expected two or more",
+        ),
+        (
+            lambda: START.branch(Conv(4, 1), None, merge=Add),
+            InvalidTypeError,
+            r"merge must be a layer: .*; call it: Add\(\)",
+        ),
+        (
+            lambda: START.branch(Conv(4, 1), None, merge="add"),
+            InvalidTypeError,
+            r"merge must be a layer: got 'add', expected for example",
+        ),
+        (lambda: START.tap(""), InvalidValueError, r"a tap's label is not usable: got ''"),
+        (lambda: START.tap(3), InvalidTypeError, r"a tap's label must be a str: got 3"),
+        (lambda: START.output("/aux"), InvalidValueError, r"an output's label is not usable"),
+        (lambda: START.then(Conv(4, 1), share=""), InvalidValueError, r"share is not usable"),
+        (lambda: Net.inputs(), InvalidValueError, r"a net needs an input: got no shapes"),
+        (
+            lambda: START.residual(Conv(4, 1)),
+            ShapeError,
+            r"Add .*\(at node 'add', Add\(\) on \(4, 16, 16\), \(8, 16, 16\)\)",
+        ),
+        (
+            lambda: START.then(Conv(4, 3)).tap("odd").then(Conv(4, 3)).join("odd"),
+            ShapeError,
+            r"Concat .*\(at node 'concat', Concat\(\) on \(4, 12, 12\), \(4, 14, 14\)\)",
+        ),
+        (lambda: START.then(Conv(4, 1)).then(Conv(4, 99)), ShapeError, r"at node 'conv2', Conv\(4, 99\)"),
+        (
+            lambda: Net.input(4).branch(Flatten, None),
+            InvalidTypeError,
+            r"Block takes layers and blocks: .*; call it: Flatten\(...\)",
+        ),
+    ],
+)
+def test_bad_verbs(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+def test_nothing_is_half_done_after_an_error():
+    net = START.tap("early")
+    before = repr(net)
+    with pytest.raises(ShapeError):
+        net.then(Conv(4, 99))
+    assert repr(net) == before
+    assert net.join("early").output_shape == (16, 16, 16)
+
+
+def test_a_part_that_the_builder_does_not_know():
+    class Strange(type(Tap("x")).__mro__[1]):
+        """A part of another package."""
+
+    with pytest.raises(InvalidTypeError, match="this part cannot be built"):
+        Builder((Input("x", (3, 4, 4)),)).add([Strange()])
+
+
+def test_from_nodes_checks_the_structure():
+    with pytest.raises(UnknownNameError, match=r"a node shares the parameters of a node .*\(at node 'b'\): got 'c'; "):
+        Network.from_nodes({"x": (3, 8, 8)}, [("a", ReLU(), ["x"]), Node("b", ReLU(), ("a",), shares="c")], ["b"])
+    network = Network.from_nodes({"x": (3, 8, 8)}, [("a", ReLU(), ["x"]), ("b", Add(), ["a", "x"])], ["b"])
+    assert network == Network([Input("x", (3, 8, 8))], [Node("a", ReLU(), ["x"]), Node("b", Add(), ["a", "x"])], ["b"])
+    assert evolve(network, outputs=("a",)).outputs == ("a",)
+
+
+def test_deep_nesting_is_refused_before_it_can_exhaust_the_stack():
+    block = Block(ReLU())
+    with pytest.raises(InvalidValueError, match="blocks are nested too deeply: got 101 levels, expected at most 100"):
+        for _ in range(200):
+            block = Block(ReLU()).residual(block)
