@@ -11,8 +11,8 @@ from attrs import field, frozen
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule, place_of
 from cnnbudget.analysis.walk import walk
 from cnnbudget.dtypes import FP32, Precision
-from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, shorten
-from cnnbudget.graph.nodes import Input, Network, Node
+from cnnbudget.errors import CnnBudgetError, ConformanceError, MissingRuleError, shorten
+from cnnbudget.graph.nodes import Input, Network, Node, check_network
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.tensors import Footprint, Shape, TensorSpec, shape_of
 
@@ -177,7 +177,7 @@ class CostTable:
         """The table as data.
 
         Returns:
-            One dict a node: ``node``, ``layer``, ``output``, ``parameters``, ``buffers``, ``macs``, ``activations``. Unknown
+            One dict a node, with ``node``, ``layer``, ``output``, ``parameters``, ``buffers``, ``macs``, ``activations``. Unknown
             counts are ``None``.
         """
         return [
@@ -276,8 +276,5 @@ def costs(network: Network) -> CostTable:
     Raises:
         ShapeError: If a layer cannot be applied to what reaches it.
     """
-    if not isinstance(network, Network):
-        raise InvalidTypeError(
-            "costs() takes a network", got=shorten(network), expected="a Network; a Net has .network"
-        )
+    check_network(network, "costs()")
     return CostTable(network, tuple([cost for cost in walk(network, CostVisitor()).values() if cost is not None]))
