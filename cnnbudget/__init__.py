@@ -74,9 +74,23 @@ if TYPE_CHECKING:
     from cnnbudget.graph.nodes import Network as Network
     from cnnbudget.graph.nodes import Node as Node
     from cnnbudget.graph.shapes import specs as specs
+    from cnnbudget.layers.activation import CELU as CELU
+    from cnnbudget.layers.activation import ELU as ELU
+    from cnnbudget.layers.activation import GELU as GELU
+    from cnnbudget.layers.activation import SELU as SELU
+    from cnnbudget.layers.activation import Hardsigmoid as Hardsigmoid
+    from cnnbudget.layers.activation import Hardswish as Hardswish
+    from cnnbudget.layers.activation import Hardtanh as Hardtanh
+    from cnnbudget.layers.activation import LeakyReLU as LeakyReLU
+    from cnnbudget.layers.activation import LogSoftmax as LogSoftmax
+    from cnnbudget.layers.activation import Mish as Mish
+    from cnnbudget.layers.activation import PReLU as PReLU
     from cnnbudget.layers.activation import ReLU as ReLU
+    from cnnbudget.layers.activation import ReLU6 as ReLU6
     from cnnbudget.layers.activation import Sigmoid as Sigmoid
+    from cnnbudget.layers.activation import SiLU as SiLU
     from cnnbudget.layers.activation import Softmax as Softmax
+    from cnnbudget.layers.activation import Softplus as Softplus
     from cnnbudget.layers.activation import Tanh as Tanh
     from cnnbudget.layers.base import Alias as Alias
     from cnnbudget.layers.base import ElementwiseLayer as ElementwiseLayer
@@ -87,13 +101,21 @@ if TYPE_CHECKING:
     from cnnbudget.layers.linear import Linear as Linear
     from cnnbudget.layers.merge import Add as Add
     from cnnbudget.layers.merge import Concat as Concat
+    from cnnbudget.layers.merge import Maximum as Maximum
+    from cnnbudget.layers.merge import Multiply as Multiply
     from cnnbudget.layers.norm import BatchNorm as BatchNorm
+    from cnnbudget.layers.norm import GroupNorm as GroupNorm
+    from cnnbudget.layers.norm import InstanceNorm as InstanceNorm
+    from cnnbudget.layers.norm import LayerNorm as LayerNorm
     from cnnbudget.layers.norm import LocalResponseNorm as LocalResponseNorm
     from cnnbudget.layers.pool import AvgPool as AvgPool
     from cnnbudget.layers.pool import GlobalAvgPool as GlobalAvgPool
     from cnnbudget.layers.pool import MaxPool as MaxPool
     from cnnbudget.layers.regularize import Dropout as Dropout
+    from cnnbudget.layers.regularize import DropPath as DropPath
     from cnnbudget.layers.reshape import Flatten as Flatten
+    from cnnbudget.layers.scale import Identity as Identity
+    from cnnbudget.layers.scale import Scale as Scale
     from cnnbudget.memory.devices import DataParallel as DataParallel
     from cnnbudget.memory.profile import AliveStorage as AliveStorage
     from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
@@ -211,9 +233,23 @@ _HOMES = {
     ),
     "graph.shapes": ("specs",),
     "layers.activation": (
+        "CELU",
+        "ELU",
+        "GELU",
+        "Hardsigmoid",
+        "Hardswish",
+        "Hardtanh",
+        "LeakyReLU",
+        "LogSoftmax",
+        "Mish",
+        "PReLU",
         "ReLU",
+        "ReLU6",
+        "SELU",
+        "SiLU",
         "Sigmoid",
         "Softmax",
+        "Softplus",
         "Tanh",
     ),
     "layers.base": (
@@ -228,9 +264,14 @@ _HOMES = {
     "layers.merge": (
         "Add",
         "Concat",
+        "Maximum",
+        "Multiply",
     ),
     "layers.norm": (
         "BatchNorm",
+        "GroupNorm",
+        "InstanceNorm",
+        "LayerNorm",
         "LocalResponseNorm",
     ),
     "layers.pool": (
@@ -238,8 +279,15 @@ _HOMES = {
         "GlobalAvgPool",
         "MaxPool",
     ),
-    "layers.regularize": ("Dropout",),
+    "layers.regularize": (
+        "DropPath",
+        "Dropout",
+    ),
     "layers.reshape": ("Flatten",),
+    "layers.scale": (
+        "Identity",
+        "Scale",
+    ),
     "memory.devices": ("DataParallel",),
     "memory.profile": (
         "AliveStorage",
@@ -298,6 +346,7 @@ __all__ = [
     "Block",
     "Branch",
     "Bytes",
+    "CELU",
     "CnnBudgetError",
     "Concat",
     "ConformanceError",
@@ -309,7 +358,9 @@ __all__ = [
     "DenseEquivalent",
     "DenseRow",
     "Derivation",
+    "DropPath",
     "Dropout",
+    "ELU",
     "ElementwiseLayer",
     "FLOAT16",
     "FLOAT32",
@@ -320,50 +371,69 @@ __all__ = [
     "Footprint",
     "ForwardPass",
     "FreeAfterUse",
+    "GELU",
     "GlobalAvgPool",
+    "GroupNorm",
     "HalfPrecision",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "INT32",
     "INT4",
     "INT64",
     "INT8",
+    "Identity",
     "Inference",
     "Input",
+    "InstanceNorm",
     "InvalidTypeError",
     "InvalidValueError",
     "Join",
     "KeepAll",
     "LargerStride",
     "Layer",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LogSoftmax",
     "MaxPool",
+    "Maximum",
     "MemoryProfile",
+    "Mish",
     "MissingExtraError",
     "MissingRuleError",
     "MoreDevices",
+    "Multiply",
     "Net",
     "Network",
     "Node",
     "NodeCost",
     "Option",
     "Output",
+    "PReLU",
     "Phase",
     "Precision",
     "ReLU",
+    "ReLU6",
     "Remedy",
     "RemoveLayer",
     "Repeat",
     "Retention",
     "Role",
+    "SELU",
     "Saved",
+    "Scale",
     "Scenario",
     "Schedule",
     "ScheduleBuilder",
     "ShapeError",
     "SharedStorageError",
+    "SiLU",
     "Sigmoid",
     "SmallerBatch",
     "Softmax",
+    "Softplus",
     "StatelessLayer",
     "Step",
     "Storage",

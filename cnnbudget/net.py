@@ -15,7 +15,7 @@ from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError
 from cnnbudget.graph.block import Block, Part, Tap, Verbs, check_parts
 from cnnbudget.graph.build import Builder, Root, build
 from cnnbudget.graph.nodes import Input, Network
-from cnnbudget.graph.shapes import specs
+from cnnbudget.graph.shapes import infer_all, specs
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.render.summary import Summary, summary
 from cnnbudget.tensors import Shape, TensorSpec
@@ -158,9 +158,10 @@ class Net(Verbs):
     def _check(self, added: tuple[Part, ...]) -> tuple[TensorSpec, Mapping[str, TensorSpec]]:
         """Infers the shapes behind the net's end: its new end, and its labelled values."""
         sources = {_END: self._output, **self._taps}
-        builder = Builder(tuple(Input(label, spec.shape) for label, spec in sources.items()))
+        # Their shapes are not those of the stand-ins: a value inside a net may be larger than an input, and have a dtype.
+        builder = Builder(tuple(Input(label, (1,)) for label in sources))
         builder.add(added)
-        known = sources if builder.is_empty else specs(builder.network())
+        known = infer_all(builder.nodes, sources)
         taps = {label: known[value] for label, value in builder.taps.items() if label != _END}
         return known[builder.tip], taps
 
@@ -174,7 +175,7 @@ class Net(Verbs):
 
     @cached_property
     def network(self) -> Network:
-        """The network: flat nodes with their names.
+        """The network, as flat nodes with their names.
 
         Raises:
             InvalidValueError: If no layer was appended yet.
@@ -202,7 +203,7 @@ class Net(Verbs):
 
     @property
     def mac_count(self) -> int:
-        """Multiply-accumulates of one sample: convolutions and linear layers, bias additions not counted."""
+        """Multiply-accumulates of one sample, of convolutions and linear layers; bias additions are not counted."""
         return self._costs.mac_count
 
     def costs(self) -> CostTable:

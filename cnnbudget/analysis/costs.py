@@ -11,8 +11,8 @@ from attrs import evolve, field, frozen
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule
 from cnnbudget.analysis.walk import walk
 from cnnbudget.dtypes import FP32, Precision
-from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, ShapeError, shorten
-from cnnbudget.graph.nodes import Input, Network, Node
+from cnnbudget.errors import CnnBudgetError, ConformanceError, MissingRuleError, ShapeError, shorten
+from cnnbudget.graph.nodes import Input, Network, Node, check_network
 from cnnbudget.graph.shapes import place_of
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.tensors import Footprint, Shape, TensorSpec, shape_of
@@ -178,7 +178,7 @@ class CostTable:
         """The table as data.
 
         Returns:
-            One dict a node: ``node``, ``layer``, ``output``, ``parameters``, ``buffers``, ``macs``, ``activations``. Unknown
+            One dict a node, with ``node``, ``layer``, ``output``, ``parameters``, ``buffers``, ``macs``, ``activations``. Unknown
             counts are ``None``.
         """
         return [
@@ -277,10 +277,7 @@ def costs(network: Network) -> CostTable:
     Raises:
         ShapeError: If a layer cannot be applied to what reaches it.
     """
-    if not isinstance(network, Network):
-        raise InvalidTypeError(
-            "costs() takes a network", got=shorten(network), expected="a Network; a Net has .network"
-        )
+    check_network(network, "costs()")
     found = {name: cost for name, cost in walk(network, CostVisitor()).items() if cost is not None}
     if any(node.shares is not None for node in network.nodes):
         found = {name: _without_shared(cost, found) for name, cost in found.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from cnnbudget.analysis.visitor import Use, Visitor, rule_for
+from cnnbudget.errors import InvalidTypeError, shorten
+from cnnbudget.graph.nodes import check_network
 from cnnbudget.graph.shapes import infer
 
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ def walk(network: Network, visitor: Visitor[T]) -> dict[str, T]:
         >>> walk(net.network, CostVisitor())["conv"].macs
         3888
     """
+    check_network(network, "walk()")
+    if not isinstance(visitor, Visitor):
+        raise InvalidTypeError(
+            "walk() needs a visitor", got=shorten(visitor), expected="an instance of a Visitor class"
+        )
     known: dict[str, TensorSpec] = {}
     answers: dict[str, T] = {}
     for source in network.inputs:

@@ -43,6 +43,9 @@ MOST_LAYERS = 10_000_000
 MOST_LEVELS = 100
 """The most parts inside each other, so that hashing and comparing them cannot exhaust the stack."""
 
+_CONCAT = Concat()
+_ADD = Add()
+
 
 class Verbs(ABC):
     """What grows a chain. Every verb returns a new chain; the old one stays."""
@@ -79,7 +82,7 @@ class Verbs(ABC):
         """
         return self.then(Repeat(body, times, name=name))
 
-    def branch(self, *blocks: Part | None, merge: Layer = Concat(), name: str | None = None) -> Self:
+    def branch(self, *blocks: Part | None, merge: Layer = _CONCAT, name: str | None = None) -> Self:
         """Splits the chain: every block reads the same value, and a layer merges what they make.
 
         Args:
@@ -99,7 +102,7 @@ class Verbs(ABC):
         return self.then(Branch(*blocks, merge=merge), name=name)
 
     def residual(
-        self, body: Part, shortcut: Part | None = None, *, merge: Layer = Add(), name: str | None = None
+        self, body: Part, shortcut: Part | None = None, *, merge: Layer = _ADD, name: str | None = None
     ) -> Self:
         """Appends a block with a skip connection around it.
 
@@ -131,7 +134,7 @@ class Verbs(ABC):
         """
         return self.then(Tap(label))
 
-    def join(self, *labels: str, merge: Layer = Concat(), name: str | None = None) -> Self:
+    def join(self, *labels: str, merge: Layer = _CONCAT, name: str | None = None) -> Self:
         """Merges the value at the end of the chain with labelled ones.
 
         Args:
@@ -319,7 +322,7 @@ class Branch(Structure):
     blocks: tuple[Block | None, ...]
     merge: Layer
 
-    def __init__(self, *blocks: Part | None, merge: Layer = Concat()) -> None:
+    def __init__(self, *blocks: Part | None, merge: Layer = _CONCAT) -> None:
         if len(blocks) < 2:
             raise InvalidValueError("a branch needs blocks to merge", got=f"{len(blocks)}", expected="two or more")
         checked = tuple(None if block is None else _as_block(block) for block in blocks)
@@ -350,7 +353,7 @@ def _merge(merge: object) -> Layer:
     return merge
 
 
-def _is_label(instance: Any, attribute: Any, value: Any) -> None:
+def _is_label(tap: Any, attribute: Any, value: Any) -> None:  # noqa: ARG001  # what attrs calls
     check_name(value, "a tap's label")
 
 
@@ -368,7 +371,7 @@ class Join(Structure):
     labels: tuple[str, ...]
     merge: Layer
 
-    def __init__(self, *labels: str, merge: Layer = Concat()) -> None:
+    def __init__(self, *labels: str, merge: Layer = _CONCAT) -> None:
         if not labels:
             raise InvalidValueError("a join needs labels", got="()", expected="at least one label of a tap")
         self.__attrs_init__(tuple(check_name(label, "a tap's label") for label in labels), _merge(merge))

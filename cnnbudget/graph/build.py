@@ -59,9 +59,9 @@ class Builder:
                 running.append(inner)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there is no node yet."""
-        return not self._nodes
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that were written so far."""
+        return tuple(self._nodes)
 
     def network(self) -> Network:
         """Returns the network of what was written so far."""

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from cnnbudget.errors import InvalidValueError, UnknownNameError, did_you_mean
 from cnnbudget.graph.build import build
-from cnnbudget.graph.nodes import Network, Node
+from cnnbudget.graph.nodes import Network, Node, check_network
 from cnnbudget.graph.shapes import specs
 from cnnbudget.layers.base import Layer
 
@@ -40,6 +40,7 @@ def replace_layer(network: Network, name: str, layer: Layer) -> Network:
         UnknownNameError: If no node has the name.
         ShapeError: If the layer, or one after it, cannot be applied; the error names the node.
     """
+    check_network(network, "replace_layer()")
     position = network.position(name)
     node = evolve(network.nodes[position], layer=layer)
     return _checked(evolve(network, nodes=(*network.nodes[:position], node, *network.nodes[position + 1 :])))
@@ -66,6 +67,7 @@ def replace_layers(network: Network, where: Callable[[Node], bool], by: Callable
         >>> [str(node.layer) for node in changed.nodes]
         ['Conv(4, 3)', 'Tanh()', 'Conv(4, 3)', 'Tanh()']
     """
+    check_network(network, "replace_layers()")
     nodes = tuple(evolve(node, layer=by(node.layer)) if where(node) else node for node in network.nodes)
     return _checked(evolve(network, nodes=nodes))
 
@@ -85,6 +87,7 @@ def remove_node(network: Network, name: str) -> Network:
         InvalidValueError: If the node has several inputs, or is the only one.
         ShapeError: If a layer after it cannot be applied any more; the error names the node.
     """
+    check_network(network, "remove_node()")
     position = network.position(name)
     node = network.nodes[position]
     if len(node.inputs) != 1:
@@ -146,6 +149,7 @@ def insert_after(network: Network, name: str, layer: Layer, *, new: str) -> Netw
         InvalidValueError: If the new name is taken.
         ShapeError: If a layer after it cannot be applied any more; the error names the node.
     """
+    check_network(network, "insert_after()")
     position = -1 if any(source.name == name for source in network.inputs) else network.position(name)
     after = [
         evolve(node, inputs=_redirect(node.inputs, name, new)) if name in node.inputs else node
@@ -169,6 +173,7 @@ def rename(network: Network, names: Mapping[str, str]) -> Network:
         UnknownNameError: If an old name does not exist.
         InvalidValueError: If two values would have the same name.
     """
+    check_network(network, "rename()")
     known = {source.name for source in network.inputs} | {node.name for node in network.nodes}
     for name in names:
         if name not in known:
@@ -211,6 +216,7 @@ def subnetwork(network: Network, *outputs: str) -> Network:
         >>> [node.name for node in subnetwork(network, "conv2").nodes]
         ['conv', 'conv2']
     """
+    check_network(network, "subnetwork()")
     if not outputs:
         raise InvalidValueError("a sub-network needs outputs", got="()", expected="the names of one node or more")
     last = max(network.position(name) for name in outputs)
@@ -251,4 +257,5 @@ def swap_head(network: Network, at: str, *parts: Part) -> Network:
         >>> [node.name for node in changed.nodes]
         ['conv', 'global_avg_pool', 'linear']
     """
+    check_network(network, "swap_head()")
     return _checked(build(subnetwork(network, at), parts))

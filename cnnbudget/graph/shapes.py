@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnbudget.errors import CnnBudgetError, ConformanceError, ShapeError, shorten
+from cnnbudget.graph.nodes import check_network
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from cnnbudget.graph.nodes import Network, Node
 
-__all__ = ["infer", "place_of", "specs"]
+__all__ = ["infer", "infer_all", "place_of", "specs"]
 
 
 def place_of(node: Node, inputs: tuple[TensorSpec, ...]) -> str:
@@ -74,7 +77,21 @@ def specs(network: Network) -> dict[str, TensorSpec]:
         >>> specs(Net.input(3, 8, 8).then(Conv(4, 3)).network)["conv"].shape
         (4, 6, 6)
     """
-    known = {source.name: source.spec for source in network.inputs}
-    for node in network.nodes:
+    check_network(network, "specs()")
+    return infer_all(network.nodes, {source.name: source.spec for source in network.inputs})
+
+
+def infer_all(nodes: Iterable[Node], sources: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """Infers the specs of nodes in execution order.
+
+    Args:
+        nodes: The nodes.
+        sources: Specs of the values that they read and do not make.
+
+    Returns:
+        Specs by name, sources included.
+    """
+    known = dict(sources)
+    for node in nodes:
         known[node.name] = infer(node, tuple([known[name] for name in node.inputs]))
     return known

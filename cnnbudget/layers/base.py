@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-__all__ = ["Alias", "ElementwiseLayer", "Layer", "Saved", "StatelessLayer", "need_rank", "word_of"]
+__all__ = ["Alias", "ElementwiseLayer", "Layer", "Saved", "StatelessLayer", "need_rank", "number_from", "word_of"]
 
 
 @frozen
@@ -199,6 +199,16 @@ def need_rank(layer: str, value: TensorSpec, *, least: int, most: int | None = N
             spatial = "at least one spatial axis" if least > 1 else "any number of spatial axes"
             expected = f"(channels, *spatial) with {spatial}"
         raise ShapeError(f"{layer} does not take this shape", got=str(value.shape), expected=expected, hint=hint)
+
+
+def number_from(value: Any) -> Any:
+    """Normalises a subclass of ``float``, such as numpy's double, to ``float``; leaves the rest for the validator.
+
+    Example:
+        >>> number_from(0.5)
+        0.5
+    """
+    return float(value) if isinstance(value, float) else value
 
 
 @cache

@@ -157,7 +157,7 @@ class FreeAfterUse(Retention):
 
     @property
     def serves_training(self) -> bool:
-        """It does not: backward needs values that it has freed."""
+        """It does not, since backward needs values that it has freed."""
         return False
 
     def schedule(self, table: CostTable, precision: Precision, *, training: bool) -> Schedule:
@@ -181,7 +181,7 @@ class Backprop(Retention):
 
     @property
     def serves_inference(self) -> bool:
-        """It does not: it has backward steps."""
+        """It does not, since it has backward steps."""
         return False
 
     @property
@@ -317,7 +317,7 @@ class KeepAll(Backprop):
 
     @property
     def serves_inference(self) -> bool:
-        """It does without gradients: a forward pass that frees nothing."""
+        """It does without gradients, as a forward pass that frees nothing."""
         return not self.gradients
 
     def keeps(self, cost: NodeCost, *, needs_gradient: bool) -> Saved:
