@@ -65,9 +65,23 @@ if TYPE_CHECKING:
     from cnnbudget.graph.nodes import Input as Input
     from cnnbudget.graph.nodes import Network as Network
     from cnnbudget.graph.nodes import Node as Node
+    from cnnbudget.layers.activation import CELU as CELU
+    from cnnbudget.layers.activation import ELU as ELU
+    from cnnbudget.layers.activation import GELU as GELU
+    from cnnbudget.layers.activation import SELU as SELU
+    from cnnbudget.layers.activation import Hardsigmoid as Hardsigmoid
+    from cnnbudget.layers.activation import Hardswish as Hardswish
+    from cnnbudget.layers.activation import Hardtanh as Hardtanh
+    from cnnbudget.layers.activation import LeakyReLU as LeakyReLU
+    from cnnbudget.layers.activation import LogSoftmax as LogSoftmax
+    from cnnbudget.layers.activation import Mish as Mish
+    from cnnbudget.layers.activation import PReLU as PReLU
     from cnnbudget.layers.activation import ReLU as ReLU
+    from cnnbudget.layers.activation import ReLU6 as ReLU6
     from cnnbudget.layers.activation import Sigmoid as Sigmoid
+    from cnnbudget.layers.activation import SiLU as SiLU
     from cnnbudget.layers.activation import Softmax as Softmax
+    from cnnbudget.layers.activation import Softplus as Softplus
     from cnnbudget.layers.activation import Tanh as Tanh
     from cnnbudget.layers.base import Alias as Alias
     from cnnbudget.layers.base import ElementwiseLayer as ElementwiseLayer
@@ -76,13 +90,23 @@ if TYPE_CHECKING:
     from cnnbudget.layers.base import StatelessLayer as StatelessLayer
     from cnnbudget.layers.conv import Conv as Conv
     from cnnbudget.layers.linear import Linear as Linear
+    from cnnbudget.layers.merge import Add as Add
+    from cnnbudget.layers.merge import Concat as Concat
+    from cnnbudget.layers.merge import Maximum as Maximum
+    from cnnbudget.layers.merge import Multiply as Multiply
     from cnnbudget.layers.norm import BatchNorm as BatchNorm
+    from cnnbudget.layers.norm import GroupNorm as GroupNorm
+    from cnnbudget.layers.norm import InstanceNorm as InstanceNorm
+    from cnnbudget.layers.norm import LayerNorm as LayerNorm
     from cnnbudget.layers.norm import LocalResponseNorm as LocalResponseNorm
     from cnnbudget.layers.pool import AvgPool as AvgPool
     from cnnbudget.layers.pool import GlobalAvgPool as GlobalAvgPool
     from cnnbudget.layers.pool import MaxPool as MaxPool
     from cnnbudget.layers.regularize import Dropout as Dropout
+    from cnnbudget.layers.regularize import DropPath as DropPath
     from cnnbudget.layers.reshape import Flatten as Flatten
+    from cnnbudget.layers.scale import Identity as Identity
+    from cnnbudget.layers.scale import Scale as Scale
     from cnnbudget.memory.devices import DataParallel as DataParallel
     from cnnbudget.memory.profile import AliveStorage as AliveStorage
     from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
@@ -193,9 +217,23 @@ _HOMES = {
         "Node",
     ),
     "layers.activation": (
+        "CELU",
+        "ELU",
+        "GELU",
+        "Hardsigmoid",
+        "Hardswish",
+        "Hardtanh",
+        "LeakyReLU",
+        "LogSoftmax",
+        "Mish",
+        "PReLU",
         "ReLU",
+        "ReLU6",
+        "SELU",
+        "SiLU",
         "Sigmoid",
         "Softmax",
+        "Softplus",
         "Tanh",
     ),
     "layers.base": (
@@ -207,8 +245,17 @@ _HOMES = {
     ),
     "layers.conv": ("Conv",),
     "layers.linear": ("Linear",),
+    "layers.merge": (
+        "Add",
+        "Concat",
+        "Maximum",
+        "Multiply",
+    ),
     "layers.norm": (
         "BatchNorm",
+        "GroupNorm",
+        "InstanceNorm",
+        "LayerNorm",
         "LocalResponseNorm",
     ),
     "layers.pool": (
@@ -216,8 +263,15 @@ _HOMES = {
         "GlobalAvgPool",
         "MaxPool",
     ),
-    "layers.regularize": ("Dropout",),
+    "layers.regularize": (
+        "DropPath",
+        "Dropout",
+    ),
     "layers.reshape": ("Flatten",),
+    "layers.scale": (
+        "Identity",
+        "Scale",
+    ),
     "memory.devices": ("DataParallel",),
     "memory.profile": (
         "AliveStorage",
@@ -263,6 +317,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "__version__",
+    "Add",
     "Advice",
     "Alias",
     "AliveStorage",
@@ -274,7 +329,9 @@ __all__ = [
     "BatchNorm",
     "Block",
     "Bytes",
+    "CELU",
     "CnnBudgetError",
+    "Concat",
     "ConformanceError",
     "Conv",
     "CostTable",
@@ -284,7 +341,9 @@ __all__ = [
     "DenseEquivalent",
     "DenseRow",
     "Derivation",
+    "DropPath",
     "Dropout",
+    "ELU",
     "ElementwiseLayer",
     "FLOAT16",
     "FLOAT32",
@@ -295,48 +354,67 @@ __all__ = [
     "Footprint",
     "ForwardPass",
     "FreeAfterUse",
+    "GELU",
     "GlobalAvgPool",
+    "GroupNorm",
     "HalfPrecision",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "INT32",
     "INT4",
     "INT64",
     "INT8",
+    "Identity",
     "Inference",
     "Input",
+    "InstanceNorm",
     "InvalidTypeError",
     "InvalidValueError",
     "KeepAll",
     "LargerStride",
     "Layer",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LogSoftmax",
     "MaxPool",
+    "Maximum",
     "MemoryProfile",
+    "Mish",
     "MissingExtraError",
     "MissingRuleError",
     "MoreDevices",
+    "Multiply",
     "Net",
     "Network",
     "Node",
     "NodeCost",
     "Option",
+    "PReLU",
     "Phase",
     "Precision",
     "ReLU",
+    "ReLU6",
     "Remedy",
     "RemoveLayer",
     "Repeat",
     "Retention",
     "Role",
+    "SELU",
     "Saved",
+    "Scale",
     "Scenario",
     "Schedule",
     "ScheduleBuilder",
     "ShapeError",
     "SharedStorageError",
+    "SiLU",
     "Sigmoid",
     "SmallerBatch",
     "Softmax",
+    "Softplus",
     "StatelessLayer",
     "Step",
     "Storage",

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from cnnbudget.checks import int_from, is_int
+from cnnbudget.checks import instance_of, int_from, is_int
 from cnnbudget.errors import InvalidTypeError, shorten
 
 __all__ = [
@@ -93,14 +93,18 @@ class Role(Enum):
 
 
 def _roles(dtypes: Any) -> tuple[tuple[Role, DType], ...]:
-    pairs = tuple(dtypes.items()) if isinstance(dtypes, Mapping) else tuple(dtypes)
+    expected = "a mapping such as {Role.BUFFER: FLOAT32}"
+    try:
+        pairs = tuple(dtypes.items() if isinstance(dtypes, Mapping) else dtypes)
+    except TypeError:
+        raise InvalidTypeError(
+            "Precision.dtypes must map roles to dtypes", got=shorten(dtypes), expected=expected
+        ) from None
     for pair in pairs:
         if not (
             isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Role) and isinstance(pair[1], DType)
         ):
-            raise InvalidTypeError(
-                "Precision.dtypes must map roles to dtypes", got=shorten(pair), expected="Role: DType"
-            )
+            raise InvalidTypeError("Precision.dtypes must map roles to dtypes", got=shorten(pair), expected=expected)
     return tuple(sorted(pairs, key=lambda pair: pair[0].name))
 
 
@@ -116,7 +120,7 @@ class Precision:
     """
 
     name: str
-    default: DType
+    default: DType = field(validator=instance_of(DType, "for example FLOAT32"))
     dtypes: tuple[tuple[Role, DType], ...] = field(default=(), converter=_roles)
 
     def __getitem__(self, role: Role) -> DType:

@@ -69,9 +69,9 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """
     names = list(known)
     shown = ", ".join(map(repr, names[:8])) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
-    near = (
-        difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.5) if len(str(word)) <= _LONGEST_VALUE else []
-    )
+    near = []
+    if isinstance(word, str) and len(word) <= _LONGEST_VALUE:
+        near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
     listing = f"Known: {shown}" if names else "there are none"
     return f"did you mean {near[0]!r}? {listing}" if near else listing
 

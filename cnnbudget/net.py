@@ -11,7 +11,7 @@ from attrs import frozen
 from cnnbudget.advice.fit import Advice, fit
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
-from cnnbudget.analysis.walk import specs
+from cnnbudget.analysis.walk import infer, specs
 from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.block import Block, Part, Repeat, build, check_parts, extend
 from cnnbudget.graph.nodes import Input, Network
@@ -118,9 +118,11 @@ class Net:
             ['stem/conv']
         """
         added = check_parts(parts if name is None else (Block(*parts, name=name),), "then()")
-        tail = build(Input("input", self._output.shape), added)
+        output = self._output
         try:
-            output = specs(tail)[tail.outputs[0]]
+            # Not a walk from an Input of this shape: a value inside a net may be larger than an input, and have a dtype.
+            for node in build(Input("input", (1,)), added).nodes:
+                output = infer(node, (output,))
         except CnnBudgetError:
             # The tail alone is cheap to check, but numbers its nodes from one: ask the whole net for the node's real name.
             specs(extend(self._root, (*self._parts(), *added)))
@@ -158,7 +160,7 @@ class Net:
 
     @cached_property
     def network(self) -> Network:
-        """The network: flat nodes with their names.
+        """The network, as flat nodes with their names.
 
         Raises:
             InvalidValueError: If no layer was appended yet.
@@ -186,7 +188,7 @@ class Net:
 
     @property
     def mac_count(self) -> int:
-        """Multiply-accumulates of one sample: convolutions and linear layers, bias additions not counted."""
+        """Multiply-accumulates of one sample, of convolutions and linear layers; bias additions are not counted."""
         return self._costs.mac_count
 
     def costs(self) -> CostTable:

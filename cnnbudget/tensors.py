@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import FLOAT32, DType, Role
-from cnnbudget.errors import InvalidTypeError, shorten
+from cnnbudget.errors import InvalidTypeError, ShapeError, shorten
 from cnnbudget.units import Bytes
 
-__all__ = ["Footprint", "Shape", "TensorSpec", "shape_of"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Footprint", "Shape", "TensorSpec", "axis_in", "broadcast_shapes", "shape_of", "show_shapes"]
 
 Shape = tuple[int, ...]
 """Sizes of the axes of one sample, channels first."""
@@ -48,6 +51,80 @@ def shape_of(value: Any, what: str = "a shape", most: int = _MOST) -> Shape:
     if not isinstance(value, (tuple, list)):
         raise InvalidTypeError(f"{what} must be a tuple of ints", got=shorten(value), expected="(channels, *spatial)")
     return tuple(exact_int(size, f"{what}, axis {axis}", 1, most) for axis, size in enumerate(value))
+
+
+def axis_in(axis: int, shape: Shape, what: str) -> int:
+    """Finds an axis of a shape.
+
+    Args:
+        axis: Its position; negative ones count from the end.
+        shape: The shape.
+        what: How to call the axis in an error.
+
+    Returns:
+        The position from the start.
+
+    Raises:
+        ShapeError: If the shape has no such axis.
+
+    Example:
+        >>> axis_in(-1, (64, 8, 8), "Softmax.axis")
+        2
+    """
+    rank = len(shape)
+    if not -rank <= axis < rank:
+        raise ShapeError(
+            f"{what} is not an axis of the input", got=f"{axis} on {shape}", expected=f"{-rank} to {rank - 1}"
+        )
+    return axis % rank
+
+
+def show_shapes(shapes: Iterable[Shape]) -> str:
+    """Shows shapes in an error text.
+
+    Example:
+        >>> show_shapes([(64, 8, 8), (64, 1, 1)])
+        '(64, 8, 8), (64, 1, 1)'
+    """
+    return ", ".join(map(str, shapes))
+
+
+def broadcast_shapes(shapes: Sequence[Shape], what: str) -> Shape:
+    """Finds the shape of an elementwise operation: an axis of size 1 repeats along the axis of the others, as in numpy.
+
+    Unlike numpy, shapes of one sample broadcast only when they have the same number of axes: ``(64,)`` against
+    ``(64, 8, 8)`` would pair the channels with the last spatial axis, which nobody means.
+
+    Args:
+        shapes: At least one shape.
+        what: How to call the operation in an error.
+
+    Returns:
+        The common shape.
+
+    Raises:
+        ShapeError: If they do not fit; the error shows them all.
+
+    Example:
+        >>> broadcast_shapes([(64, 8, 8), (64, 1, 1)], "Multiply")
+        (64, 8, 8)
+    """
+    if len(set(map(len, shapes))) > 1:
+        raise ShapeError(
+            f"{what} needs inputs with the same number of axes",
+            got=show_shapes(shapes),
+            expected="one size, or 1, along every axis",
+            hint="give one factor a channel the spatial axes too, each of size 1: (64, 1, 1) for (64, 8, 8)",
+        )
+    common = tuple(next((size for size in sizes if size != 1), 1) for sizes in zip(*shapes, strict=True))
+    for axis, size in enumerate(common):
+        if any(shape[axis] not in {1, size} for shape in shapes):
+            raise ShapeError(
+                f"{what}: the inputs do not broadcast along axis {axis}",
+                got=show_shapes(shapes),
+                expected="one size, or 1, along every axis",
+            )
+    return common
 
 
 @frozen

@@ -68,9 +68,12 @@ class Bytes(int):
 
 
 def _exact(count: Any) -> int:
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
-        raise InvalidTypeError("a number of bytes must be an int", got=shorten(count), expected=_EXPECTED)
-    return index(count)
+    try:
+        if not isinstance(count, bool):
+            return index(count)
+    except TypeError:
+        pass  # it is no int: said below, with what would be right
+    raise InvalidTypeError("a number of bytes must be an int", got=shorten(count), expected=_EXPECTED)
 
 
 def parse_bytes(size: SupportsIndex | str) -> Bytes:
@@ -104,7 +107,7 @@ def parse_bytes(size: SupportsIndex | str) -> Bytes:
             raise InvalidValueError(
                 f"unknown unit {unit!r} in a size",
                 got=shorten(size),
-                expected="B, kB, MB, GB, TB, PB (powers of 1000) or KiB, MiB, GiB, TiB, PiB (powers of 1024)",
+                expected="B, kB, MB, GB, TB, PB, EB (powers of 1000) or KiB, MiB, GiB, TiB, PiB, EiB (powers of 1024)",
                 hint=f"did you mean {near!r}?" if near else None,
             )
         fraction = fraction or ""

@@ -156,8 +156,8 @@ def slide(
         padding: See :data:`Padding`.
         dilation: Distances between the positions of a window.
         ceil_mode: See :func:`output_size`.
-        half_padding: Whether explicit padding is limited to half of the window, as pooling demands: a window that lies
-            in the padding alone has nothing to pool.
+        half_padding: Whether explicit padding is limited to half of the kernel, as pooling demands: a window that lies
+            in the padding alone has nothing to pool. As in PyTorch, dilation does not raise the limit.
 
     Returns:
         One size per spatial axis.
@@ -182,11 +182,11 @@ def slide(
     ):
         window = effective_kernel(k, d)
         before, after = resolve_padding(p, n, window, s)
-        if half_padding and p != "same" and max(before, after) > window // 2:
+        if half_padding and p != "same" and max(before, after) > k // 2:
             raise ShapeError(
-                f"{layer}.padding is more than half of the window along spatial axis {axis}",
-                got=f"padding {(before, after)}, window {window}",
-                expected=f"at most {window // 2} on each side",
+                f"{layer}.padding is more than half of the kernel along spatial axis {axis}",
+                got=f"padding {(before, after)}, kernel {k}",
+                expected=f"at most {k // 2} on each side",
                 hint="a window that lies in the padding alone has nothing to pool: use less padding or a larger kernel",
             )
         size = output_size(n, window, s, before, after, ceil_mode=ceil_mode)

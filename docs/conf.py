@@ -1,9 +1,16 @@
 """Sphinx's configuration: nothing here reaches the network, and every warning is an error."""
 
 import doctest
+import inspect
 import re
 import sys
 from importlib import metadata
+
+from sphinx.util import logging
+
+import cnnbudget
+
+logger = logging.getLogger(__name__)
 
 project = "cnnbudget"
 author = "The cnnbudget developers"
@@ -28,6 +35,17 @@ nitpick_ignore_regex = [
     (r"py:.*", rf"({_elsewhere})(\..+)?"),  # the standard library, attrs and numpy
     (r"py:.*", r"hypothesis\..+"),  # the strategies that cnnbudget.testing returns
 ]
+# Names in annotations that Sphinx cannot follow, as they are written there.
+nitpick_ignore = [
+    ("py:class", "np.ndarray"),  # numpy, by its usual short name
+    ("py:class", "SearchStrategy"),  # hypothesis
+    ("py:class", "Shape"),  # an alias for tuple[int, ...]
+    ("py:class", "Part"),  # an alias for Layer | Block | Repeat
+    ("py:class", "T"),  # the type of a visitor's answers
+    ("py:class", "cnnbudget.analysis.visitor.T"),  # as above
+    ("py:obj", "cnnbudget.analysis.visitor.T"),  # as above
+    ("py:class", "cnnbudget.layers.activation._FromOutput"),  # a private base of public layers
+]
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
@@ -37,6 +55,30 @@ napoleon_use_ivar = True  # attributes listed in a class's docstring do not coll
 
 # Sphinx's default also ignores an exception's message; the messages are part of the documentation.
 doctest_default_flags = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
+
+
+def every_public_name_has_an_entry(_app, env):
+    """Warn, and so fail, if a name of cnnbudget.__all__ is missing from the reference."""
+    entries = env.get_domain("py").objects
+    for name in cnnbudget.__all__:
+        if not name.startswith("__") and f"cnnbudget.{name}" not in entries:
+            logger.warning("cnnbudget.%s is public and missing from docs/reference.rst", name)
+
+
+def describe_cached_properties(kind):
+    """Give a class its cached properties' docstrings back, as slots: attrs turns the properties into bare slots."""
+    functions = (getattr(vars(kind).get("__getattr__"), "__defaults__", None) or ({},))[0]
+    shown = {name: function for name, function in functions.items() if not name.startswith("_")}
+    if shown:
+        kind.__slots__ = {name: inspect.getdoc(shown[name]) if name in shown else None for name in kind.__slots__}
+
+
+def setup(app):
+    """Sphinx calls this."""
+    for kind in filter(inspect.isclass, (getattr(cnnbudget, name) for name in cnnbudget.__all__)):
+        describe_cached_properties(kind)
+    app.connect("env-check-consistency", every_public_name_has_an_entry)
+
 
 html_theme = "furo"
 html_title = f"{project} {release}"

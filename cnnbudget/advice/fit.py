@@ -103,7 +103,7 @@ class Option:
 class Advice:
     """Whether a network fits a budget, and what to change so that it does.
 
-    Options that fit come first; among them those that change the least for the user (see :attr:`Remedy.severity`), then those
+    Options that fit come first; among them those that change the least for the user (see :class:`Remedy`), then those
     that keep the output's shape, then the smallest change, then those that keep the most multiply-accumulates.
 
     Example:
@@ -169,7 +169,7 @@ class Advice:
         """The options as data.
 
         Returns:
-            One dict an option: ``cure``, ``change``, ``peak`` (bytes), ``fits``, ``helps``, ``price``, ``reason``.
+            One dict an option, with ``cure``, ``change``, ``peak`` (bytes), ``fits``, ``helps``, ``price``, ``reason``.
         """
         return [
             {

@@ -10,9 +10,9 @@ from attrs import field, frozen
 
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule, place_of
 from cnnbudget.analysis.walk import walk
-from cnnbudget.dtypes import FP32, Precision
-from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, shorten
-from cnnbudget.graph.nodes import Input, Network, Node
+from cnnbudget.dtypes import FP32, Precision, Role
+from cnnbudget.errors import CnnBudgetError, ConformanceError, MissingRuleError, shorten
+from cnnbudget.graph.nodes import Input, Network, Node, check_network
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.tensors import Footprint, Shape, TensorSpec, shape_of
 
@@ -26,6 +26,9 @@ __all__ = ["CostTable", "CostVisitor", "NodeCost", "costs"]
 Shapes = tuple[tuple[str, Shape], ...]
 """Names and shapes, in the order in which the layer states them."""
 
+Specs = tuple[tuple[str, TensorSpec], ...]
+"""Names and specs, likewise."""
+
 
 @frozen
 class NodeCost:
@@ -36,7 +39,7 @@ class NodeCost:
         inputs: Specs of what it reads.
         output: Spec of what it makes.
         parameters: Names and shapes of its parameters; ``None`` if unknown.
-        buffers: Names and shapes of its buffers; ``None`` if unknown.
+        buffers: Names and specs of its own buffers; ``None`` if unknown.
         macs: Multiply-accumulates of one sample (convolution and linear layers only, bias additions not counted);
             ``None`` if unknown.
     """
@@ -45,7 +48,7 @@ class NodeCost:
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
     parameters: Shapes | None
-    buffers: Shapes | None
+    buffers: Specs | None
     macs: int | None
 
     @property
@@ -66,7 +69,7 @@ class NodeCost:
     @property
     def buffer_count(self) -> int | None:
         """Elements of the buffers; ``None`` if unknown."""
-        return None if self.buffers is None else sum([prod(shape) for _, shape in self.buffers])
+        return None if self.buffers is None else sum([spec.element_count for _, spec in self.buffers])
 
     @property
     def footprint(self) -> Footprint:
@@ -177,7 +180,7 @@ class CostTable:
         """The table as data.
 
         Returns:
-            One dict a node: ``node``, ``layer``, ``output``, ``parameters``, ``buffers``, ``macs``, ``activations``. Unknown
+            One dict a node, with ``node``, ``layer``, ``output``, ``parameters``, ``buffers``, ``macs``, ``activations``. Unknown
             counts are ``None``.
         """
         return [
@@ -240,7 +243,7 @@ class CostVisitor(Visitor[NodeCost | None]):
         if macs is not None and (type(macs) is not int or macs < 0):
             _reject("macs", macs, use, "an int, zero or more")
         return NodeCost(
-            use.node, inputs, output, _shapes("parameters", parameters, use), _shapes("buffers", buffers, use), macs
+            use.node, inputs, output, _shapes("parameters", parameters, use), _specs("buffers", buffers, use), macs
         )
 
 
@@ -253,6 +256,19 @@ def _shapes(fact: str, shapes: Mapping[str, Shape] | None, use: Use[Any]) -> Sha
         return tuple([(name, shape_of(shape)) for name, shape in shapes.items()])
     except (CnnBudgetError, AttributeError, TypeError, ValueError):
         _reject(fact, shapes, use, "a mapping of names to shapes, each a tuple of positive ints")
+
+
+def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, use: Use[Any]) -> Specs | None:
+    if not buffers:
+        return None if buffers is None else ()
+    try:
+        return tuple([(name, _buffer(value)) for name, value in buffers.items()])
+    except (CnnBudgetError, AttributeError, TypeError, ValueError):
+        _reject(fact, buffers, use, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
+
+
+def _buffer(value: Shape | TensorSpec) -> TensorSpec:
+    return value if isinstance(value, TensorSpec) else TensorSpec(value, Role.BUFFER, batched=False)
 
 
 def _reject(fact: str, answer: object, use: Use[Any], expected: str) -> NoReturn:
@@ -276,8 +292,5 @@ def costs(network: Network) -> CostTable:
     Raises:
         ShapeError: If a layer cannot be applied to what reaches it.
     """
-    if not isinstance(network, Network):
-        raise InvalidTypeError(
-            "costs() takes a network", got=shorten(network), expected="a Network; a Net has .network"
-        )
+    check_network(network, "costs()")
     return CostTable(network, tuple([cost for cost in walk(network, CostVisitor()).values() if cost is not None]))

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from cnnbudget.analysis.visitor import place_of
 from cnnbudget.errors import ConformanceError, SharedStorageError, shorten
-from cnnbudget.layers.base import Alias
+from cnnbudget.layers.base import Alias, Saved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +78,18 @@ def sharing(table: CostTable, *, training: bool) -> Sharing:
     return Sharing(owners, aliases)
 
 
+def _saved(cost: NodeCost) -> Saved:
+    kept = cost.node.layer.saved(cost.inputs, cost.output)
+    if not isinstance(kept, Saved) or not all(0 <= number < len(cost.inputs) for number in kept.inputs):
+        raise ConformanceError(
+            f"{type(cost.node.layer).__name__}.saved returned something else",
+            where=place_of(cost.node, cost.inputs),
+            got=shorten(kept),
+            expected=f"a Saved with inputs from 0 to {len(cost.inputs) - 1}",
+        )
+    return kept
+
+
 def _check_overwriters(
     table: CostTable, owners: dict[str, str], overwriters: list[NodeCost], *, training: bool
 ) -> None:
@@ -87,7 +99,7 @@ def _check_overwriters(
         for value in cost.node.inputs:
             readers.setdefault(owners[value], []).append((number, value, f"node {cost.name!r} reads it"))
         if training:
-            kept = cost.node.layer.saved(cost.inputs, cost.output)
+            kept = _saved(cost)
             values = [cost.node.inputs[index] for index in kept.inputs] + ([cost.name] if kept.output else [])
             for value in values:
                 readers.setdefault(owners[value], []).append(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from cnnbudget.analysis.visitor import Use, Visitor, place_of, rule_for
-from cnnbudget.errors import CnnBudgetError, ConformanceError, ShapeError, shorten
+from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, ShapeError, shorten
+from cnnbudget.graph.nodes import check_network
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -68,11 +69,16 @@ def walk(network: Network, visitor: Visitor[T]) -> dict[str, T]:
         ShapeError: If a layer cannot be applied to what reaches it; the error names the node.
 
     Example:
-        >>> from cnnbudget import Conv, Net
+        >>> from cnnbudget import Conv, CostVisitor, Net
         >>> net = Net.input(3, 8, 8).then(Conv(4, 3))
-        >>> walk(net.network, SpecVisitor())["conv"].shape
+        >>> walk(net.network, CostVisitor())["conv"].output_shape
         (4, 6, 6)
     """
+    check_network(network, "walk()")
+    if not isinstance(visitor, Visitor):
+        raise InvalidTypeError(
+            "walk() needs a visitor", got=shorten(visitor), expected="an instance of a Visitor class"
+        )
     known: dict[str, TensorSpec] = {}
     answers: dict[str, T] = {}
     for source in network.inputs:

@@ -23,7 +23,7 @@ MOST_LAYERS = 10_000_000
 """The most layers that a block or a network may have when it is written out: a typing error must not fill the memory."""
 
 MOST_SCOPES = 100
-"""The most named blocks inside each other, so that hashing and comparing them cannot exhaust the stack."""
+"""The most named blocks and repetitions inside each other, so that hashing and comparing them cannot exhaust the stack."""
 
 
 @frozen(repr=False, init=False)
@@ -118,7 +118,7 @@ class Repeat:
         if name is not None:
             check_name(name, "a repetition's name")
         count = _limit(block.layer_count * times)
-        self.__attrs_init__(block, times, name, count, block.scope_depth + (name is not None))
+        self.__attrs_init__(block, times, name, count, block.scope_depth + 1)
 
     @cached_property
     def _hash(self) -> int:

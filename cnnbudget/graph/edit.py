@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from cnnbudget.errors import InvalidValueError
-from cnnbudget.graph.nodes import Network
+from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.layers.base import Layer
 
 __all__ = ["remove_node", "replace_layer"]
@@ -25,6 +25,7 @@ def replace_layer(network: Network, name: str, layer: Layer) -> Network:
     Raises:
         UnknownNameError: If no node has the name.
     """
+    check_network(network, "replace_layer()")
     position = network.position(name)
     node = evolve(network.nodes[position], layer=layer)
     return evolve(network, nodes=(*network.nodes[:position], node, *network.nodes[position + 1 :]))
@@ -44,6 +45,7 @@ def remove_node(network: Network, name: str) -> Network:
         UnknownNameError: If no node has the name.
         InvalidValueError: If the node has several inputs, or is the only one.
     """
+    check_network(network, "remove_node()")
     position = network.position(name)
     node = network.nodes[position]
     if len(node.inputs) != 1:

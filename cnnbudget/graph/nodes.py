@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from attrs import Attribute
 
-__all__ = ["Input", "Network", "Node", "check_name"]
+__all__ = ["Input", "Network", "Node", "check_name", "check_network"]
 
 _LONGEST_NAME = 1000
 
@@ -64,19 +64,34 @@ def _is_name(instance: Any, attribute: Attribute[Any], value: Any) -> None:
 
 
 def _tuple_of_inputs(inputs: Iterable[Input]) -> tuple[Input, ...]:
-    return tuple(inputs)
+    return _tuple_of(inputs, "Network.inputs", "[Input('x', (3, 224, 224))]")
 
 
 def _tuple_of_nodes(nodes: Iterable[Node]) -> tuple[Node, ...]:
-    return tuple(nodes)
+    return _tuple_of(nodes, "Network.nodes", "[Node('conv', Conv(64, 3), ['x'])]")
 
 
-def _names(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, (tuple, list)):
+def _tuple_of(values: Iterable[Any], what: str, example: str) -> tuple[Any, ...]:
+    try:
+        return tuple(values)
+    except TypeError:
         raise InvalidTypeError(
-            "Node.inputs must be a tuple of names", got=shorten(names), expected="for example ('input',)"
-        )
-    return tuple(check_name(name, "a name in Node.inputs") for name in names)
+            f"{what} must be a list or tuple", got=shorten(values), expected=f"for example {example}"
+        ) from None
+
+
+def _node_inputs(names: Any) -> tuple[str, ...]:
+    return _names(names, "Node.inputs")
+
+
+def _outputs(names: Any) -> tuple[str, ...]:
+    return _names(names, "Network.outputs")
+
+
+def _names(names: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(names, (tuple, list)):
+        raise InvalidTypeError(f"{what} must be a tuple of names", got=shorten(names), expected="for example ('conv',)")
+    return tuple(check_name(name, f"a name in {what}") for name in names)
 
 
 @frozen
@@ -103,7 +118,7 @@ class Node:
 
     name: str = field(validator=_is_name)
     layer: Layer = field(validator=instance_of(Layer, "for example Conv(64, 3)"))
-    inputs: tuple[str, ...] = field(converter=_names)
+    inputs: tuple[str, ...] = field(converter=_node_inputs)
 
 
 @frozen
@@ -132,7 +147,7 @@ class Network:
 
     inputs: tuple[Input, ...] = field(converter=_tuple_of_inputs)
     nodes: tuple[Node, ...] = field(converter=_tuple_of_nodes)
-    outputs: tuple[str, ...] = field(converter=_names)
+    outputs: tuple[str, ...] = field(converter=_outputs)
 
     def __attrs_post_init__(self) -> None:
         for kind, values, word in ((Input, self.inputs, "inputs"), (Node, self.nodes, "nodes")):
@@ -149,7 +164,7 @@ class Network:
                     )
         if not self.outputs:
             raise InvalidValueError("the network has no outputs", got="()", expected="at least one name")
-        made: set[str] = set()
+        made: dict[str, None] = {}  # in order, so that error texts are the same in every run
         for source in self.inputs:
             _add_once(source.name, made)
         for node in self.nodes:
@@ -196,7 +211,7 @@ class Network:
         Raises:
             UnknownNameError: If there is none; the error guesses which was meant.
         """
-        if name not in self._positions:
+        if not isinstance(name, str) or name not in self._positions:
             raise UnknownNameError("no node has this name", got=shorten(name), hint=did_you_mean(name, self._positions))
         return self._positions[name]
 
@@ -208,7 +223,23 @@ class Network:
         return len(self.nodes)
 
 
-def _add_once(name: str, made: set[str]) -> None:
+def check_network(network: Any, what: str) -> None:
+    """Checks that a function for networks was given one.
+
+    Args:
+        network: What the user gave.
+        what: Which function, for the error.
+
+    Raises:
+        InvalidTypeError: If it is something else, such as a ``Net``.
+    """
+    if not isinstance(network, Network):
+        raise InvalidTypeError(
+            f"{what} takes a network", got=shorten(network), expected="a Network; a Net has .network"
+        )
+
+
+def _add_once(name: str, made: dict[str, None]) -> None:
     if name in made:
         raise InvalidValueError("a name is used twice", got=repr(name), expected="unique names of inputs and nodes")
-    made.add(name)
+    made[name] = None

@@ -24,7 +24,7 @@ __all__ = ["AvgPool", "GlobalAvgPool", "MaxPool", "WindowPool"]
 class WindowPool(StatelessLayer):
     """The base of pooling over windows.
 
-    Input ``(C, *spatial)``, output ``(C, *spatial')``. Explicit padding is at most half of the window, as in PyTorch.
+    Input ``(C, *spatial)``, output ``(C, *spatial')``. Explicit padding is at most half of the kernel, as in PyTorch.
 
     Args:
         kernel: Size of the window: one int, or one per spatial axis.
@@ -69,7 +69,7 @@ class MaxPool(WindowPool):
     Args:
         kernel: Size of the window: one int, or one per spatial axis.
         stride: Step of the window; ``None`` is the kernel.
-        padding: As in :class:`~cnnbudget.Conv`, at most half of the window.
+        padding: As in :class:`~cnnbudget.Conv`, at most half of the kernel.
         ceil_mode: Whether a last, partly covered window counts.
         dilation: Distance between the positions of a window.
 
@@ -97,7 +97,7 @@ class AvgPool(WindowPool):
     Args:
         kernel: Size of the window: one int, or one per spatial axis.
         stride: Step of the window; ``None`` is the kernel.
-        padding: As in :class:`~cnnbudget.Conv`, at most half of the window.
+        padding: As in :class:`~cnnbudget.Conv`, at most half of the kernel.
         ceil_mode: Whether a last, partly covered window counts.
 
     Example:

@@ -206,13 +206,13 @@ class MemoryProfile:
         # Formats below a byte round up per storage, which the closed form ignores: step down while that matters.
         while share and max(self.lifetimes.live_bytes(share)) > limit:
             share -= 1
-        return self.scenario.devices.largest_batch(share)
+        return min(LARGEST, self.scenario.devices.largest_batch(share))
 
     def rows(self) -> list[dict[str, Any]]:
         """The storages alive at the peak as data.
 
         Returns:
-            One dict a storage: ``name``, ``role``, ``shape``, ``dtype``, ``bytes``, ``share``, ``born``, ``dies``.
+            One dict a storage, with ``name``, ``role``, ``shape``, ``dtype``, ``bytes``, ``share``, ``born``, ``dies``.
         """
         return [
             {
@@ -278,7 +278,8 @@ def profile(network: Network | CostTable, scenario: Scenario) -> MemoryProfile:
         Bytes(4736)
     """
     if not isinstance(scenario, Scenario):
-        hint = f"call it: {scenario.__name__}()" if isinstance(scenario, type) else None
+        called = isinstance(scenario, type) and issubclass(scenario, Scenario)
+        hint = f"call it: {scenario.__name__}()" if called else None
         raise InvalidTypeError(
             "profile() needs a scenario",
             got=shorten(scenario),

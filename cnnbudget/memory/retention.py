@@ -93,11 +93,10 @@ class ForwardPass:
             raise missing_rule("parameters", cost.node, cost.inputs)
         if cost.buffers is None:
             raise missing_rule("buffers", cost.node, cost.inputs)
-        add = self.builder.add_fixed
         for name, shape in cost.parameters:
-            add(f"{cost.name}.{name}", shape, Role.PARAMETER, persistent=True)
-        for name, shape in cost.buffers:
-            add(f"{cost.name}.{name}", shape, Role.BUFFER, persistent=True)
+            self.builder.add_fixed(f"{cost.name}.{name}", shape, Role.PARAMETER, persistent=True)
+        for name, spec in cost.buffers:
+            self.builder.add(f"{cost.name}.{name}", spec, persistent=True)
 
     def _add_forward(self, cost: NodeCost, *, training: bool) -> None:
         owner = self.sharing.owners[cost.name]
@@ -157,7 +156,7 @@ class FreeAfterUse(Retention):
 
     @property
     def serves_training(self) -> bool:
-        """It does not: backward needs values that it has freed."""
+        """It does not, since backward needs values that it has freed."""
         return False
 
     def schedule(self, table: CostTable, precision: Precision, *, training: bool) -> Schedule:
@@ -181,7 +180,7 @@ class Backprop(Retention):
 
     @property
     def serves_inference(self) -> bool:
-        """It does not: it has backward steps."""
+        """It does not, since it has backward steps."""
         return False
 
     @property
@@ -311,7 +310,7 @@ class KeepAll(Backprop):
 
     @property
     def serves_inference(self) -> bool:
-        """It does without gradients: a forward pass that frees nothing."""
+        """It does without gradients, as a forward pass that frees nothing."""
         return not self.gradients
 
     def keeps(self, cost: NodeCost, *, needs_gradient: bool) -> Saved:

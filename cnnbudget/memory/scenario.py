@@ -8,7 +8,7 @@ from attrs import evolve, field, frozen
 
 from cnnbudget.checks import instance_of, int_from, is_int
 from cnnbudget.dtypes import FP32, Precision
-from cnnbudget.errors import InvalidValueError, shorten
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.memory.devices import DataParallel
 from cnnbudget.memory.retention import FreeAfterUse, KeepAll, Retention
 
@@ -43,6 +43,10 @@ class Scenario:
     precision: Precision = field(default=FP32, kw_only=True, validator=_IS_PRECISION)
     devices: DataParallel = field(default=DataParallel(), kw_only=True, converter=_devices)
     retention: Retention = field(kw_only=True, validator=_IS_POLICY)
+
+    def __attrs_post_init__(self) -> None:
+        if type(self) is Scenario:
+            raise InvalidTypeError("Scenario is a base, no scenario", expected="Inference(...) or Training(...)")
 
     @property
     def device_batch(self) -> int:
