@@ -30,6 +30,7 @@ __all__ = [
     "is_bool",
     "is_int",
     "is_number",
+    "number_from",
     "one_of",
     "short_repr",
 ]
@@ -77,6 +78,16 @@ def int_from(value: Any) -> int:
         except TypeError:  # a numpy array of floats has __index__ and refuses
             pass
     return value  # type: ignore[no-any-return]  # the validator refuses what is no int
+
+
+def number_from(value: Any) -> Any:
+    """Normalises a subclass of ``float``, such as numpy's double, to ``float``; leaves the rest for the validator.
+
+    Example:
+        >>> number_from(0.5)
+        0.5
+    """
+    return float(value) if isinstance(value, float) else value
 
 
 def axes_from(value: Any) -> int | tuple[int, ...]:
@@ -192,7 +203,9 @@ def short_repr(value: Any) -> str:
         'Conv(64, 3, stride=2)'
     """
     shown = []
-    for attribute in fields(type(value)):
+    for attribute in sorted(
+        fields(type(value)), key=lambda attribute: bool(attribute.kw_only)
+    ):  # a base's may come first
         part = getattr(value, attribute.name)
         if not attribute.kw_only:
             shown.append(repr(part))

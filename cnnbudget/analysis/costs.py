@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule
 from cnnbudget.analysis.walk import walk
-from cnnbudget.dtypes import FP32, Precision
+from cnnbudget.dtypes import FP32, Precision, Role
 from cnnbudget.errors import CnnBudgetError, ConformanceError, MissingRuleError, ShapeError, shorten
 from cnnbudget.graph.nodes import Input, Network, Node, check_network
 from cnnbudget.graph.shapes import place_of
@@ -27,6 +27,9 @@ __all__ = ["CostTable", "CostVisitor", "NodeCost", "costs"]
 Shapes = tuple[tuple[str, Shape], ...]
 """Names and shapes, in the order in which the layer states them."""
 
+Specs = tuple[tuple[str, TensorSpec], ...]
+"""Names and specs, likewise."""
+
 
 @frozen
 class NodeCost:
@@ -37,7 +40,7 @@ class NodeCost:
         inputs: Specs of what it reads.
         output: Spec of what it makes.
         parameters: Names and shapes of its own parameters (none if it shares another node's); ``None`` if unknown.
-        buffers: Names and shapes of its buffers; ``None`` if unknown.
+        buffers: Names and specs of its own buffers; ``None`` if unknown.
         macs: Multiply-accumulates of one sample (convolution and linear layers only, bias additions not counted);
             ``None`` if unknown.
     """
@@ -46,7 +49,7 @@ class NodeCost:
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
     parameters: Shapes | None
-    buffers: Shapes | None
+    buffers: Specs | None
     macs: int | None
 
     @property
@@ -67,7 +70,7 @@ class NodeCost:
     @property
     def buffer_count(self) -> int | None:
         """Elements of the buffers; ``None`` if unknown."""
-        return None if self.buffers is None else sum([prod(shape) for _, shape in self.buffers])
+        return None if self.buffers is None else sum([spec.element_count for _, spec in self.buffers])
 
     @property
     def footprint(self) -> Footprint:
@@ -241,7 +244,7 @@ class CostVisitor(Visitor[NodeCost | None]):
         if macs is not None and (type(macs) is not int or macs < 0):
             _reject("macs", macs, use, "an int, zero or more")
         return NodeCost(
-            use.node, inputs, output, _shapes("parameters", parameters, use), _shapes("buffers", buffers, use), macs
+            use.node, inputs, output, _shapes("parameters", parameters, use), _specs("buffers", buffers, use), macs
         )
 
 
@@ -254,6 +257,19 @@ def _shapes(fact: str, shapes: Mapping[str, Shape] | None, use: Use[Any]) -> Sha
         return tuple([(name, shape_of(shape)) for name, shape in shapes.items()])
     except (CnnBudgetError, AttributeError, TypeError, ValueError):
         _reject(fact, shapes, use, "a mapping of names to shapes, each a tuple of positive ints")
+
+
+def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, use: Use[Any]) -> Specs | None:
+    if not buffers:
+        return None if buffers is None else ()
+    try:
+        return tuple([(name, _buffer(value)) for name, value in buffers.items()])
+    except (CnnBudgetError, AttributeError, TypeError, ValueError):
+        _reject(fact, buffers, use, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
+
+
+def _buffer(value: Shape | TensorSpec) -> TensorSpec:
+    return value if isinstance(value, TensorSpec) else TensorSpec(value, Role.BUFFER, batched=False)
 
 
 def _reject(fact: str, answer: object, use: Use[Any], expected: str) -> NoReturn:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 
-from cnnbudget.checks import int_from, is_bool, is_int, is_number
+from cnnbudget.checks import int_from, is_bool, is_int, is_number, number_from
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidValueError
-from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved, need_rank, number_from
+from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved, need_rank
 from cnnbudget.tensors import Shape, TensorSpec, axis_in
 
 if TYPE_CHECKING:

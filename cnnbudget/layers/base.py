@@ -93,8 +93,11 @@ class Layer(ABC):
         """States the shapes of the trainable parameters by name; ``{}`` if there are none, ``None`` if unknown."""
         return None
 
-    def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape] | None:
-        """States the shapes of the persistent values that are not trained; ``{}`` if there are none, ``None`` if unknown."""
+    def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape | TensorSpec] | None:
+        """States the persistent values that are not trained; ``{}`` if there are none, ``None`` if unknown.
+
+        By shape, or by spec where the width does not follow the precision (a counter).
+        """
         return None
 
     def macs(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> int | None:
@@ -155,7 +158,7 @@ class StatelessLayer(Layer):
         """States that there are none."""
         return {}
 
-    def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape] | None:
+    def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape | TensorSpec] | None:
         """States that there are none."""
         return {}
 

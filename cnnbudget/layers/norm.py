@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnnbudget.checks import axes_from, int_from, is_axes, is_bool, is_int, is_number
-from cnnbudget.dtypes import FLOAT32, INT64, DType, Role
+from cnnbudget.checks import axes_from, int_from, is_axes, is_bool, is_int, is_number, number_from
+from cnnbudget.dtypes import FLOAT32, INT64, Role
 from cnnbudget.errors import InvalidValueError, ShapeError
-from cnnbudget.layers.base import ElementwiseLayer, Saved, need_rank, number_from
+from cnnbudget.layers.base import ElementwiseLayer, Saved, need_rank
 from cnnbudget.tensors import Shape, TensorSpec, axis_in
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm"]
 
-_COUNTER = "num_batches_tracked"
+_COUNTER = TensorSpec((), Role.BUFFER, INT64, batched=False)
 
 
 def _statistic(*shape: int, batched: bool = True) -> TensorSpec:
@@ -54,17 +54,13 @@ class _Tracking(_Normaliser):
     track_running_stats: bool = field(default=True, kw_only=True, validator=is_bool)
     count_batches: bool = field(default=False, kw_only=True, validator=is_bool)
 
-    def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape]:
-        """States the running statistics, and the counter of batches."""
+    def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape | TensorSpec]:
+        """States the running statistics, and the counter of batches, whose width no precision changes."""
         channels = (inputs[0].channels,)
         if not self.track_running_stats:
             return {}
-        statistics: dict[str, Shape] = {"running_mean": channels, "running_var": channels}
-        return statistics | {_COUNTER: ()} if self.count_batches else statistics
-
-    def buffer_dtypes(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, DType]:
-        """States the width of the counter, which no precision changes."""
-        return {_COUNTER: INT64} if self.track_running_stats and self.count_batches else {}
+        statistics: dict[str, Shape | TensorSpec] = {"running_mean": channels, "running_var": channels}
+        return statistics | {"num_batches_tracked": _COUNTER} if self.count_batches else statistics
 
 
 @frozen(repr=False)

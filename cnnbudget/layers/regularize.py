@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnnbudget.checks import is_bool, is_number, one_of
+from cnnbudget.checks import is_bool, is_number, number_from, one_of
 from cnnbudget.dtypes import FLOAT32, Role
-from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved, number_from
+from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:

@@ -93,11 +93,10 @@ class ForwardPass:
             raise missing_rule("parameters", cost.node, cost.inputs)
         if cost.buffers is None:
             raise missing_rule("buffers", cost.node, cost.inputs)
-        add = self.builder.add_fixed
         for name, shape in cost.parameters:
-            add(f"{cost.name}.{name}", shape, Role.PARAMETER, persistent=True)
-        for name, shape in cost.buffers:
-            add(f"{cost.name}.{name}", shape, Role.BUFFER, persistent=True)
+            self.builder.add_fixed(f"{cost.name}.{name}", shape, Role.PARAMETER, persistent=True)
+        for name, spec in cost.buffers:
+            self.builder.add(f"{cost.name}.{name}", spec, persistent=True)
 
     def _add_forward(self, cost: NodeCost, *, training: bool) -> None:
         owner = self.sharing.owners[cost.name]
