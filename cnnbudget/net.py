@@ -21,9 +21,10 @@ from cnnbudget.render.summary import Summary, summary
 from cnnbudget.tensors import Shape, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import SupportsIndex
 
+    from cnnbudget.advice.remedies import Remedy
     from cnnbudget.memory.scenario import Scenario
 
 __all__ = ["Net"]
@@ -218,12 +219,12 @@ class Net(Verbs):
         """Computes the memory profile in a scenario; see :func:`cnnbudget.profile`."""
         return profile(self._costs, scenario)
 
-    def fit(self, budget: SupportsIndex | str, scenario: Scenario) -> Advice:
+    def fit(self, budget: SupportsIndex | str, scenario: Scenario, *, remedies: Iterable[Remedy] = ()) -> Advice:
         """Checks the net against a budget and says what to change; see :func:`cnnbudget.fit`.
 
         Options that are applied give a :class:`Net`.
         """
-        return fit(self.network, budget, scenario, wrap=Net.from_network)
+        return fit(self.network, budget, scenario, remedies=remedies, wrap=Net.from_network)
 
     def max_batch(self, budget: SupportsIndex | str, scenario: Scenario) -> int:
         """The largest batch that fits a budget, 0 if none does; see :func:`cnnbudget.max_batch`."""

@@ -17,7 +17,7 @@ from cnnbudget.advice.remedies import (
 )
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.dtypes import Role
-from cnnbudget.errors import CnnBudgetError, InvalidValueError
+from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network
 from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.memory.profile import MemoryProfile, profile
@@ -27,7 +27,7 @@ from cnnbudget.units import Bytes, parse_bytes
 from cnnbudget.windows import Axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import SupportsIndex
 
 __all__ = ["Advice", "Option", "fit"]
@@ -286,7 +286,12 @@ def _price(remedy: Remedy, scenario: Scenario, before: CostTable, after: CostTab
 
 
 def fit(
-    network: Network, budget: SupportsIndex | str, scenario: Scenario, *, wrap: Callable[[Network], Any] = _itself
+    network: Network,
+    budget: SupportsIndex | str,
+    scenario: Scenario,
+    *,
+    remedies: Iterable[Remedy] = (),
+    wrap: Callable[[Network], Any] = _itself,
 ) -> Advice:
     """Checks a network against a budget and measures the single remedies.
 
@@ -298,6 +303,7 @@ def fit(
         network: The network.
         budget: Bytes of one device: ``"8 GiB"``, ``"500 MB"`` or an int.
         scenario: How it runs.
+        remedies: Further remedies to measure, of your own or built in. One that cannot be applied is noted.
         wrap: What to make of a changed network in :meth:`Option.apply`.
 
     Returns:
@@ -313,7 +319,11 @@ def fit(
         return Advice(limit, before, (), ())
     question = _Question(table, scenario, limit, before, wrap)
     notes: list[str] = []
-    options = [*_run_time_options(question, notes), *_architecture_options(question, notes)]
+    options = [
+        *_run_time_options(question, notes),
+        *_architecture_options(question, notes),
+        *_further_options(question, remedies, notes),
+    ]
     options.sort(key=_rank)
     return Advice(limit, before, tuple(options), tuple(notes))
 
@@ -348,6 +358,18 @@ def _run_time_options(question: _Question, notes: list[str]) -> Iterator[Option]
         )
     else:
         yield question.measure(half)
+
+
+def _further_options(question: _Question, remedies: Iterable[Remedy], notes: list[str]) -> Iterator[Option]:
+    for remedy in remedies:
+        if not isinstance(remedy, Remedy):
+            raise InvalidTypeError(
+                "remedies must be remedies", got=shorten(remedy), expected="for example SmallerBatch(8)"
+            )
+        try:
+            yield question.measure(remedy)
+        except CnnBudgetError as error:
+            notes.append(f"{shorten(remedy)} cannot be applied: {error}")
 
 
 def _architecture_options(question: _Question, notes: list[str]) -> Iterator[Option]:

@@ -301,7 +301,8 @@ class KeepAll(Backprop):
 
     Args:
         gradients: Whether backward is modelled. With ``False`` the peak is the end of the forward pass: the textbook's number,
-            which leaves out the gradients.
+            which leaves out the gradients. What layers write for backward only (masks, indices, statistics) is there at that
+            moment and counts.
 
     Example:
         >>> from cnnbudget import Conv, Net, Training

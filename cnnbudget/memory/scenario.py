@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve, field, frozen
 
-from cnnbudget.checks import instance_of, int_from, is_int
+from cnnbudget.checks import instance_of, int_from, is_int, short_repr
 from cnnbudget.dtypes import FP32, Precision
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.memory.devices import DataParallel
@@ -26,7 +26,7 @@ def _devices(value: DataParallel | int) -> DataParallel:
     return value if isinstance(value, DataParallel) else DataParallel(value)
 
 
-@frozen
+@frozen(repr=False)
 class Scenario:
     """The base of :class:`Inference` and :class:`Training`.
 
@@ -47,6 +47,9 @@ class Scenario:
     def __attrs_post_init__(self) -> None:
         if type(self) is Scenario:
             raise InvalidTypeError("Scenario is a base, no scenario", expected="Inference(...) or Training(...)")
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def device_batch(self) -> int:
@@ -69,7 +72,7 @@ class Scenario:
         return evolve(self, **changes)
 
 
-@frozen
+@frozen(repr=False)
 class Inference(Scenario):
     """One forward pass.
 
@@ -96,7 +99,7 @@ class Inference(Scenario):
             )
 
 
-@frozen
+@frozen(repr=False)
 class Training(Scenario):
     """One training iteration in the steady state.
 

@@ -24,6 +24,7 @@ from cnnbudget import (
     Net,
     Network,
     ReLU,
+    Remedy,
     RemoveLayer,
     SmallerBatch,
     Softmax,
@@ -31,6 +32,7 @@ from cnnbudget import (
     fit,
     max_batch,
     profile,
+    replace_layer,
 )
 from cnnbudget.advice import fit as module
 
@@ -231,6 +233,37 @@ def test_a_stride_that_leaves_too_little_for_the_next_layer_is_no_option():
     remedies = {option.remedy for option in net.fit(100, Training(8)).options}
     assert not any(isinstance(remedy, LargerStride) and remedy.node == "conv" for remedy in remedies)
     assert any(isinstance(remedy, LargerStride) and remedy.node == "conv2" for remedy in remedies)
+
+
+@frozen
+class Narrower(Remedy):
+    """A remedy from outside: fewer maps in one convolution."""
+
+    cure = "fewer maps"
+    reason = "maps that are not there take no bytes"
+    severity = 3
+
+    node: str
+    maps: int
+
+    def apply(self, network, scenario):
+        return replace_layer(network, self.node, network[self.node].layer.evolve(filters=self.maps)), scenario
+
+    def describe(self, network, scenario):
+        return f"{self.node}: {network[self.node].layer.filters} -> {self.maps} maps"
+
+
+def test_remedies_from_outside_are_measured_like_our_own():
+    advice = SMALL.fit("200 kB", Training(8), remedies=[Narrower("conv", 4), RemoveLayer("flatten")])
+    option = advice.best_of(Narrower)
+    assert option.change == "conv: 16 -> 4 maps"
+    net, scenario = option.apply()
+    assert net.profile(scenario).peak == option.peak < advice.profile.peak
+    assert any(
+        note.startswith("RemoveLayer(node='flatten') cannot be applied: Linear does not") for note in advice.notes
+    )
+    with pytest.raises(InvalidTypeError, match="remedies must be remedies: got 'fewer layers'"):
+        SMALL.fit("200 kB", Training(8), remedies=["fewer layers"])
 
 
 def test_layers_with_a_stride_per_axis_grow_on_every_axis():

@@ -18,7 +18,8 @@ from cnnbudget import (
     ReLU,
     Repeat,
 )
-from cnnbudget.graph.block import MOST_LAYERS, MOST_SCOPES, build, extend
+from cnnbudget.graph.block import MOST_LAYERS, MOST_LEVELS
+from cnnbudget.graph.build import build
 from cnnbudget.graph.naming import Namer
 
 UNIT = Block(Conv(3, 1), ReLU())
@@ -123,15 +124,16 @@ def test_bad_parts(make, error, text) -> None:  # type: ignore[no-untyped-def]
         make()
 
 
-@pytest.mark.parametrize("wrap", [lambda part: Block(part, name="b"), lambda part: Repeat(part, 1)])
-def test_nesting_has_a_limit_that_keeps_the_stack_safe(wrap) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("wrap", "levels"),
+    [(lambda part: Block(part, name="b"), 1), (lambda part: Repeat(part, 1), 2)],  # a repetition holds a block
+)
+def test_nesting_has_a_limit_that_keeps_the_stack_safe(wrap, levels) -> None:  # type: ignore[no-untyped-def]
     part = ReLU()
-    for _ in range(MOST_SCOPES):
+    for _ in range(MOST_LEVELS // levels):
         part = wrap(part)
-    with pytest.raises(
-        InvalidValueError, match=f"nested too deeply: got {MOST_SCOPES + 1} scopes, expected at most 100"
-    ):
-        wrap(wrap(part))  # a repetition of the deepest block is refused once it is part of a block
+    with pytest.raises(InvalidValueError, match=r"nested too deeply: got 10[12] levels, expected at most 100"):
+        wrap(part)
     copy = pickle.loads(pickle.dumps(part))
     assert copy == part
     assert hash(copy) == hash(part)
@@ -141,8 +143,8 @@ def test_nesting_has_a_limit_that_keeps_the_stack_safe(wrap) -> None:  # type: i
 
 def test_the_builder_needs_parts_only_behind_an_input() -> None:
     with pytest.raises(InvalidValueError, match="the network is empty: got no nodes"):
-        build(Input("x", (3,)), [])
+        build((Input("x", (3,)),), [])
     network = Network([Input("x", (3,))], [Node("relu", ReLU(), ["x"])], ["relu"])
-    assert extend(network, []) == network
-    assert [node.name for node in extend(network, [ReLU(), BatchNorm()]).nodes] == ["relu", "relu2", "batch_norm"]
-    assert extend(Input("x", (3,)), [ReLU()]) == network
+    assert build(network, []) == network
+    assert [node.name for node in build(network, [ReLU(), BatchNorm()]).nodes] == ["relu", "relu2", "batch_norm"]
+    assert build((Input("x", (3,)),), [ReLU()]) == network

@@ -287,6 +287,9 @@ def test_from_nodes_checks_the_structure():
 
 def test_deep_nesting_is_refused_before_it_can_exhaust_the_stack():
     block = Block(ReLU())
+    for _ in range(49):  # a residual is a branch in a block: two levels
+        block = Block(ReLU()).residual(block)
+    assert block.depth == 99
+    deepest = Block(block, name="scope")
     with pytest.raises(InvalidValueError, match="blocks are nested too deeply: got 101 levels, expected at most 100"):
-        for _ in range(200):
-            block = Block(ReLU()).residual(block)
+        Block(deepest, name="scope")

@@ -75,10 +75,9 @@ def test_a_net_goes_on_from_a_network() -> None:
         ShapeError, match=r"Linear does not take this shape \(at node 'linear', Linear\(3\) on \(3, 4\)\)"
     ):
         net.then(Linear(3))
-    with pytest.raises(
-        InvalidValueError, match="a net goes on from one output: got 2 outputs, expected a network with one"
-    ):
-        Net.from_network(Network(network.inputs, network.nodes, ["a", "sum"]))
+    several = Net.from_network(Network(network.inputs, network.nodes, ["a", "sum"])).then(ReLU()).network
+    assert several["relu"].inputs == ("a",)
+    assert several.outputs == ("relu", "sum")
     with pytest.raises(InvalidTypeError, match=r"from_network\(\) takes a network: got Net\..*expected a Network"):
         Net.from_network(net)  # type: ignore[arg-type]
 
