@@ -290,6 +290,7 @@ def test_deep_nesting_is_refused_before_it_can_exhaust_the_stack():
     for _ in range(49):  # a residual is a branch in a block: two levels
         block = Block(ReLU()).residual(block)
     assert block.depth == 99
-    deepest = Block(block, name="scope")
+    deepest = Block(Block(block, name="scope"), name="scope")  # the inner one takes the parts over
+    assert deepest.depth == 100
     with pytest.raises(InvalidValueError, match="blocks are nested too deeply: got 101 levels, expected at most 100"):
         Block(deepest, name="scope")
