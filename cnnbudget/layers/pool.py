@@ -153,11 +153,6 @@ class LPPool(WindowPool):
         return {"powers": TensorSpec(inputs[0].shape, Role.EXTRA), **dict.fromkeys(names, like_output)}
 
 
-def _sizes_from(value: Any) -> Any:
-    """Normalises a size, or a sequence of them, ``None`` allowed."""
-    return axes_from(tuple(value)) if isinstance(value, list) else axes_from(value)
-
-
 def _is_sizes(instance: Any, attribute: Attribute[Any], value: Any) -> None:
     what = f"{type(instance).__name__}.{attribute.name}"
     if value == ():
@@ -171,7 +166,7 @@ def _is_sizes(instance: Any, attribute: Attribute[Any], value: Any) -> None:
 class _AdaptivePool(StatelessLayer):
     """Pooling over windows that adapt to the size of the output; see :func:`cnnbudget.windows.adaptive_windows`."""
 
-    size: int | None | tuple[int | None, ...] = field(converter=_sizes_from, validator=_is_sizes)
+    size: int | tuple[int | None, ...] | None = field(converter=axes_from, validator=_is_sizes)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """States the output ``(C, *size)``."""

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _RGB = (3, 224, 224)
-_STRIDES = (False, False, False)
+_UNDILATED = (False, False, False)
 
 
 def _conv(filters: int, kernel: int, *, stride: int = 1, dilation: int = 1, groups: int = 1) -> Block:
@@ -85,7 +85,7 @@ def trunk(
     depths: Sequence[int],
     *,
     width: float = 1,
-    dilate: tuple[bool, bool, bool] = _STRIDES,
+    dilate: tuple[bool, bool, bool] = _UNDILATED,
 ) -> Iterator[Block]:
     """Makes everything before the head: the stem, then the four stages.
 
@@ -111,10 +111,7 @@ def trunk(
             shortcut = Block(_conv(expansion * maps, 1, stride=stride), name="downsample")
         yield Block(
             _residual(unit(maps, stride, dilation), shortcut, name=f"layer{stage + 1}.0"),
-            *[
-                _residual(unit(maps, 1, later), None, name=f"layer{stage + 1}.{number}")
-                for number in range(1, depth)
-            ],
+            *[_residual(unit(maps, 1, later), None, name=f"layer{stage + 1}.{number}") for number in range(1, depth)],
         )
         channels, maps, dilation = expansion * maps, 2 * maps, later
 
@@ -132,11 +129,7 @@ def dilated_trunk(depths: Sequence[int]) -> Iterator[Block]:
 
 
 def _resnet(blocks: Iterator[Block], num_classes: int, input_shape: Shape) -> Net:
-    return (
-        Net.input(*input_shape)
-        .then(*blocks)
-        .then(AdaptiveAvgPool(1), Flatten(), Linear(num_classes))
-    )
+    return Net.input(*input_shape).then(*blocks).then(AdaptiveAvgPool(1), Flatten(), Linear(num_classes))
 
 
 def resnet18(*, num_classes: int = 1000, input_shape: Shape = _RGB, width: float = 1) -> Net:
@@ -174,7 +167,7 @@ def resnet50(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
     original: bool = False,
 ) -> Net:
     """ResNet-50 of He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2015), as in torchvision.
@@ -208,7 +201,7 @@ def resnet101(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
     original: bool = False,
 ) -> Net:
     """ResNet-101 of He et al. (2015), as in torchvision. The options are those of :func:`resnet50`.
@@ -228,7 +221,7 @@ def resnet152(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
     original: bool = False,
 ) -> Net:
     """ResNet-152 of He et al. (2015), as in torchvision. The options are those of :func:`resnet50`.
@@ -248,7 +241,7 @@ def resnext50_32x4d(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
 ) -> Net:
     """ResNeXt-50 (32x4d) of Xie et al., "Aggregated residual transformations for deep neural networks" (2017).
 
@@ -270,7 +263,7 @@ def resnext101_32x8d(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
 ) -> Net:
     """ResNeXt-101 (32x8d) of Xie et al. (2017), as in torchvision. The options are those of :func:`resnet50`.
 
@@ -289,7 +282,7 @@ def resnext101_64x4d(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
 ) -> Net:
     """ResNeXt-101 (64x4d) of Xie et al. (2017), as in torchvision. The options are those of :func:`resnet50`.
 
@@ -308,7 +301,7 @@ def wide_resnet50_2(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
 ) -> Net:
     """Wide ResNet-50-2 of Zagoruyko and Komodakis, "Wide residual networks" (2016), as in torchvision.
 
@@ -330,7 +323,7 @@ def wide_resnet101_2(
     num_classes: int = 1000,
     input_shape: Shape = _RGB,
     width: float = 1,
-    replace_stride_with_dilation: tuple[bool, bool, bool] = _STRIDES,
+    replace_stride_with_dilation: tuple[bool, bool, bool] = _UNDILATED,
 ) -> Net:
     """Wide ResNet-101-2 of Zagoruyko and Komodakis (2016), as in torchvision. The options are those of :func:`resnet50`.
 
