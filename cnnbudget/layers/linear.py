@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
+from attrs.converters import optional
+from attrs.validators import optional as or_none
 
 from cnnbudget.checks import int_from, is_bool, is_int
+from cnnbudget.dtypes import Role
 from cnnbudget.layers.base import Layer, Saved, need_rank
-from cnnbudget.tensors import Shape, TensorSpec
+from cnnbudget.tensors import Shape, TensorSpec, axis_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,30 +25,44 @@ class Linear(Layer):
     """A fully connected (dense) layer: every output sees every input.
 
     Input ``(inputs,)``, output ``(features,)``. Parameters: a weight of ``(features, inputs)`` and a bias of ``(features,)``.
-    Multiply-accumulates: one per weight, bias additions not counted.
+    Multiply-accumulates: one per weight, bias additions not counted. A training step keeps the input.
+
+    With an ``axis`` the same weights act at every position of the other axes, and the multiply-accumulates count each of them;
+    ``axis=-1`` is PyTorch's ``nn.Linear``. Along an axis that is not the last, PyTorch 2.13 moves it there: what it then keeps is
+    a copy of the input (measured).
 
     Args:
         features: Outputs of the layer.
         bias: Whether every output has a bias.
+        axis: The axis of one sample that it acts along; negative ones count from the end. ``None`` takes an input of one axis,
+            and refuses others.
 
     Example:
         >>> from cnnbudget import Flatten, Linear, Net
         >>> Net.input(1, 28, 28).then(Flatten(), Linear(10)).parameter_count
         7850
+        >>> Net.input(56, 56, 96).then(Linear(384, axis=-1)).output_shape
+        (56, 56, 384)
     """
 
     features: int = field(converter=int_from, validator=is_int())
     bias: bool = field(default=True, kw_only=True, validator=is_bool)
+    axis: int | None = field(default=None, kw_only=True, converter=optional(int_from), validator=or_none(is_int(-8, 7)))
+
+    def _axis(self, value: TensorSpec) -> int:
+        return 0 if self.axis is None else axis_in(self.axis, value.shape, "Linear.axis")
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """States the output ``(features,)``."""
+        """States the output ``(features,)``, or the input's shape with ``features`` along the axis."""
         (value,) = inputs
-        need_rank("Linear", value, least=1, most=1, hint="put Flatten() or GlobalAvgPool() before it")
-        return TensorSpec((self.features,))
+        if self.axis is None:
+            need_rank("Linear", value, least=1, most=1, hint="put Flatten() or GlobalAvgPool() before it")
+        axis = self._axis(value)
+        return TensorSpec((*value.shape[:axis], self.features, *value.shape[axis + 1 :]))
 
     def parameters(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape]:
         """States the weight and the bias."""
-        weight = (self.features, inputs[0].channels)
+        weight = (self.features, inputs[0].shape[self._axis(inputs[0])])
         return {"weight": weight, "bias": (self.features,)} if self.bias else {"weight": weight}
 
     def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape]:
@@ -52,13 +70,17 @@ class Linear(Layer):
         return {}
 
     def macs(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> int:
-        """States one per weight."""
-        return self.features * inputs[0].channels
+        """States one per weight, at every position of the other axes."""
+        return self.features * inputs[0].element_count
+
+    def _copies(self, value: TensorSpec) -> bool:
+        axis = self._axis(value)
+        return value.shape[axis] > 1 and prod(value.shape[axis + 1 :]) > 1
 
     def saved(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Saved:
-        """States that the input is kept."""
-        return Saved(inputs=(0,))
+        """States that the input is kept, unless a copy with the axis at the end stands for it."""
+        return Saved() if self._copies(inputs[0]) else Saved(inputs=(0,))
 
     def extras(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Mapping[str, TensorSpec]:
-        """States that there are none."""
-        return {}
+        """States the copy, where there is one."""
+        return {"moved": TensorSpec(inputs[0].shape, Role.EXTRA)} if self._copies(inputs[0]) else {}
