@@ -1,9 +1,9 @@
 """Window arithmetic in exact ints: how many positions a sliding window has along each axis, and how much padding is meant.
 
-Convolution, its transpose, pooling and padding share it. Sources: TensorFlow's rule for ``"same"`` (output ``ceil(n / stride)``, the odd pixel of
-padding at the end), Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), relationship 15 for
-dilation and 14 for transposes, and PyTorch's rules for ``ceil_mode`` (the last window must start inside the input or the
-padding before it), output padding, adaptive windows and the limits of padding modes.
+Convolution, its transpose, pooling and padding share it. Sources: TensorFlow's rule for ``"same"`` (output
+``ceil(n / stride)``, the odd pixel of padding at the end), Dumoulin and Visin, "A guide to convolution arithmetic for deep
+learning" (2016), relationship 15 for dilation and 14 for transposes, and PyTorch's rules for ``ceil_mode`` (the last window
+must start inside the input or the padding before it), output padding, adaptive windows and the limits of padding modes.
 """
 
 from __future__ import annotations

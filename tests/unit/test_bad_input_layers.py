@@ -39,6 +39,7 @@ FIELDS = {
     (Conv, "dilation"): "axes",
     (Conv, "groups"): "int",
     (Conv, "bias"): "bool",
+    (Conv, "padding_mode"): "word",
     (Linear, "features"): "int",
     (Linear, "bias"): "bool",
     (MaxPool, "kernel"): "axes",
