@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from cnnbudget.dtypes import BF16 as BF16
     from cnnbudget.dtypes import BFLOAT16 as BFLOAT16
     from cnnbudget.dtypes import BOOL as BOOL
+    from cnnbudget.dtypes import DType as DType
     from cnnbudget.dtypes import FLOAT16 as FLOAT16
     from cnnbudget.dtypes import FLOAT32 as FLOAT32
     from cnnbudget.dtypes import FLOAT64 as FLOAT64
     from cnnbudget.dtypes import FP16 as FP16
     from cnnbudget.dtypes import FP32 as FP32
-    from cnnbudget.dtypes import INT4 as INT4
-    from cnnbudget.dtypes import INT8 as INT8
     from cnnbudget.dtypes import INT32 as INT32
+    from cnnbudget.dtypes import INT4 as INT4
     from cnnbudget.dtypes import INT64 as INT64
-    from cnnbudget.dtypes import UINT8 as UINT8
-    from cnnbudget.dtypes import DType as DType
+    from cnnbudget.dtypes import INT8 as INT8
     from cnnbudget.dtypes import Precision as Precision
     from cnnbudget.dtypes import Role as Role
+    from cnnbudget.dtypes import UINT8 as UINT8
     from cnnbudget.errors import CnnBudgetError as CnnBudgetError
     from cnnbudget.errors import ConformanceError as ConformanceError
     from cnnbudget.errors import InvalidTypeError as InvalidTypeError
@@ -77,7 +77,6 @@ if TYPE_CHECKING:
     from cnnbudget.layers.activation import CELU as CELU
     from cnnbudget.layers.activation import ELU as ELU
     from cnnbudget.layers.activation import GELU as GELU
-    from cnnbudget.layers.activation import SELU as SELU
     from cnnbudget.layers.activation import Hardsigmoid as Hardsigmoid
     from cnnbudget.layers.activation import Hardswish as Hardswish
     from cnnbudget.layers.activation import Hardtanh as Hardtanh
@@ -87,8 +86,9 @@ if TYPE_CHECKING:
     from cnnbudget.layers.activation import PReLU as PReLU
     from cnnbudget.layers.activation import ReLU as ReLU
     from cnnbudget.layers.activation import ReLU6 as ReLU6
-    from cnnbudget.layers.activation import Sigmoid as Sigmoid
+    from cnnbudget.layers.activation import SELU as SELU
     from cnnbudget.layers.activation import SiLU as SiLU
+    from cnnbudget.layers.activation import Sigmoid as Sigmoid
     from cnnbudget.layers.activation import Softmax as Softmax
     from cnnbudget.layers.activation import Softplus as Softplus
     from cnnbudget.layers.activation import Tanh as Tanh
@@ -98,7 +98,10 @@ if TYPE_CHECKING:
     from cnnbudget.layers.base import Saved as Saved
     from cnnbudget.layers.base import StatelessLayer as StatelessLayer
     from cnnbudget.layers.conv import Conv as Conv
+    from cnnbudget.layers.conv import ConvTranspose as ConvTranspose
+    from cnnbudget.layers.conv import DepthwiseConv as DepthwiseConv
     from cnnbudget.layers.linear import Linear as Linear
+    from cnnbudget.layers.local import LocallyConnected as LocallyConnected
     from cnnbudget.layers.merge import Add as Add
     from cnnbudget.layers.merge import Concat as Concat
     from cnnbudget.layers.merge import Maximum as Maximum
@@ -108,12 +111,27 @@ if TYPE_CHECKING:
     from cnnbudget.layers.norm import InstanceNorm as InstanceNorm
     from cnnbudget.layers.norm import LayerNorm as LayerNorm
     from cnnbudget.layers.norm import LocalResponseNorm as LocalResponseNorm
+    from cnnbudget.layers.pool import AdaptiveAvgPool as AdaptiveAvgPool
+    from cnnbudget.layers.pool import AdaptiveMaxPool as AdaptiveMaxPool
     from cnnbudget.layers.pool import AvgPool as AvgPool
     from cnnbudget.layers.pool import GlobalAvgPool as GlobalAvgPool
+    from cnnbudget.layers.pool import GlobalMaxPool as GlobalMaxPool
+    from cnnbudget.layers.pool import LPPool as LPPool
     from cnnbudget.layers.pool import MaxPool as MaxPool
-    from cnnbudget.layers.regularize import Dropout as Dropout
+    from cnnbudget.layers.rearrange import ChannelShuffle as ChannelShuffle
+    from cnnbudget.layers.rearrange import Pad as Pad
+    from cnnbudget.layers.rearrange import PixelShuffle as PixelShuffle
+    from cnnbudget.layers.rearrange import PixelUnshuffle as PixelUnshuffle
+    from cnnbudget.layers.rearrange import Unfold as Unfold
     from cnnbudget.layers.regularize import DropPath as DropPath
+    from cnnbudget.layers.regularize import Dropout as Dropout
+    from cnnbudget.layers.reshape import Crop as Crop
     from cnnbudget.layers.reshape import Flatten as Flatten
+    from cnnbudget.layers.reshape import Permute as Permute
+    from cnnbudget.layers.reshape import Reshape as Reshape
+    from cnnbudget.layers.reshape import Slice as Slice
+    from cnnbudget.layers.reshape import Split as Split
+    from cnnbudget.layers.resize import Upsample as Upsample
     from cnnbudget.layers.scale import Identity as Identity
     from cnnbudget.layers.scale import Scale as Scale
     from cnnbudget.memory.devices import DataParallel as DataParallel
@@ -259,8 +277,13 @@ _HOMES = {
         "Saved",
         "StatelessLayer",
     ),
-    "layers.conv": ("Conv",),
+    "layers.conv": (
+        "Conv",
+        "ConvTranspose",
+        "DepthwiseConv",
+    ),
     "layers.linear": ("Linear",),
+    "layers.local": ("LocallyConnected",),
     "layers.merge": (
         "Add",
         "Concat",
@@ -275,15 +298,34 @@ _HOMES = {
         "LocalResponseNorm",
     ),
     "layers.pool": (
+        "AdaptiveAvgPool",
+        "AdaptiveMaxPool",
         "AvgPool",
         "GlobalAvgPool",
+        "GlobalMaxPool",
+        "LPPool",
         "MaxPool",
+    ),
+    "layers.rearrange": (
+        "ChannelShuffle",
+        "Pad",
+        "PixelShuffle",
+        "PixelUnshuffle",
+        "Unfold",
     ),
     "layers.regularize": (
         "DropPath",
         "Dropout",
     ),
-    "layers.reshape": ("Flatten",),
+    "layers.reshape": (
+        "Crop",
+        "Flatten",
+        "Permute",
+        "Reshape",
+        "Slice",
+        "Split",
+    ),
+    "layers.resize": ("Upsample",),
     "layers.scale": (
         "Identity",
         "Scale",
@@ -331,8 +373,10 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
+__all__ = [  # noqa: PLE0604
     "__version__",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "Add",
     "Advice",
     "Alias",
@@ -347,16 +391,20 @@ __all__ = [
     "Branch",
     "Bytes",
     "CELU",
+    "ChannelShuffle",
     "CnnBudgetError",
     "Concat",
     "ConformanceError",
     "Conv",
+    "ConvTranspose",
     "CostTable",
     "CostVisitor",
+    "Crop",
     "DType",
     "DataParallel",
     "DenseEquivalent",
     "DenseRow",
+    "DepthwiseConv",
     "Derivation",
     "DropPath",
     "Dropout",
@@ -373,6 +421,7 @@ __all__ = [
     "FreeAfterUse",
     "GELU",
     "GlobalAvgPool",
+    "GlobalMaxPool",
     "GroupNorm",
     "HalfPrecision",
     "Hardsigmoid",
@@ -390,12 +439,14 @@ __all__ = [
     "InvalidValueError",
     "Join",
     "KeepAll",
+    "LPPool",
     "LargerStride",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LocallyConnected",
     "LogSoftmax",
     "MaxPool",
     "Maximum",
@@ -412,13 +463,18 @@ __all__ = [
     "Option",
     "Output",
     "PReLU",
+    "Pad",
+    "Permute",
     "Phase",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "Precision",
     "ReLU",
     "ReLU6",
     "Remedy",
     "RemoveLayer",
     "Repeat",
+    "Reshape",
     "Retention",
     "Role",
     "SELU",
@@ -431,9 +487,11 @@ __all__ = [
     "SharedStorageError",
     "SiLU",
     "Sigmoid",
+    "Slice",
     "SmallerBatch",
     "Softmax",
     "Softplus",
+    "Split",
     "StatelessLayer",
     "Step",
     "Storage",
@@ -444,7 +502,9 @@ __all__ = [
     "Timeline",
     "Training",
     "UINT8",
+    "Unfold",
     "UnknownNameError",
+    "Upsample",
     "Use",
     "Visitor",
     "costs",

@@ -71,7 +71,7 @@ class ParameterVisitor(Visitor[Derivation | None]):
         """Counts one output's weights and bias, then the outputs."""
         layer = use.layer
         assert isinstance(layer, Linear)  # noqa: S101  # as above
-        weights = use.inputs[0].channels
+        weights = layer.parameters(use.inputs)["weight"][1]
         one = weights + layer.bias
         bias = f" + 1 bias = {one:,}" if layer.bias else ""
         total = one * layer.features

@@ -17,7 +17,8 @@ from cnnbudget.errors import InvalidValueError, shorten
 from cnnbudget.graph.edit import remove_node, replace_layer
 from cnnbudget.graph.nodes import Network
 from cnnbudget.layers.base import Layer
-from cnnbudget.layers.conv import Conv
+from cnnbudget.layers.conv import Conv, DepthwiseConv
+from cnnbudget.layers.local import LocallyConnected
 from cnnbudget.layers.pool import WindowPool
 from cnnbudget.memory.devices import DataParallel
 from cnnbudget.memory.scenario import Scenario
@@ -137,7 +138,7 @@ class HalfPrecision(Remedy):
 
 def stride_of(layer: Layer) -> Axes | None:
     """The stride of a convolution or pooling layer; ``None`` for a layer without one."""
-    if isinstance(layer, Conv):
+    if isinstance(layer, (Conv, DepthwiseConv, LocallyConnected)):
         return layer.stride
     if isinstance(layer, WindowPool):
         return layer.kernel if layer.stride is None else layer.stride
@@ -191,7 +192,10 @@ class LargerStride(Remedy):
             ``True`` where a window of more than one pixel leaves gaps.
         """
         layer = network[self.node].layer
-        return isinstance(layer, (Conv, WindowPool)) and max(axes_of(self.stride)) > min(axes_of(layer.kernel)) > 1
+        return (
+            isinstance(layer, (Conv, DepthwiseConv, LocallyConnected, WindowPool))
+            and max(axes_of(self.stride)) > min(axes_of(layer.kernel)) > 1
+        )
 
     def describe(self, network: Network, scenario: Scenario) -> str:
         """Says both strides."""

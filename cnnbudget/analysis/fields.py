@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+from cnnbudget.windows import Axes, Padding, per_axis, sides_of
 
-__all__ = ["AxisField", "Number", "Span", "merge_axes"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from cnnbudget.tensors import Shape
+
+__all__ = ["AxisField", "Field", "Number", "Span", "merge_axes"]
 
 Number = int | Fraction
 """A position. Fractions come up only where a pattern is too long to be kept, and is bounded by straight lines."""
@@ -265,3 +269,155 @@ def merge_axes(fields: Sequence[AxisField]) -> tuple[AxisField, str | None]:
         aligned=reason is None and all(field.aligned for field in fields),
     )
     return merged, reason
+
+
+@frozen
+class Field:
+    """What the positions of a value see of the inputs: one :class:`AxisField` for every spatial axis of every input.
+
+    A position is one index along the spatial axes, with all its channels. Rules for layers from outside make a new field of the
+    old one with :meth:`slide`, :meth:`read` and :meth:`everything`.
+
+    Args:
+        axes: By name of the input and number of its spatial axis, from 0.
+        conflicts: What paths that meet here disagree in: input, axis, reason.
+    """
+
+    axes: Mapping[tuple[str, int], AxisField]
+    conflicts: tuple[tuple[str, int, str], ...] = ()
+
+    @classmethod
+    def of_input(cls, name: str, shape: Shape) -> Field:
+        """The field of an input: every position sees itself.
+
+        Args:
+            name: Its name.
+            shape: ``(C, *spatial)``.
+
+        Returns:
+            The field.
+        """
+        here = (Span(1, ((0, 0),)),)
+        return cls({(name, axis): AxisField(size, axis + 1, here) for axis, size in enumerate(shape[1:])})
+
+    def read(self, axis: int, reads: Callable[[int], range], every: int = 1, moves: int = 1) -> Field:
+        """The field behind a layer that reads several positions along one axis.
+
+        Args:
+            axis: The axis of the value; 1 is the first spatial one.
+            reads: For a position of the output, the positions that it reads.
+            every: The pattern comes again after so many positions of the output ...
+            moves: ... and has then moved by so many positions.
+
+        Returns:
+            A new field.
+        """
+        return Field(
+            {key: seen.read(reads, every, moves) if seen.along == axis else seen for key, seen in self.axes.items()}
+        )
+
+    def slide(
+        self, shape: Shape, kernel: Axes, *, stride: Axes = 1, padding: Padding = 0, dilation: Axes = 1
+    ) -> Field:
+        """The field behind a window that slides over all spatial axes, as that of a convolution.
+
+        Args:
+            shape: ``(C, *spatial)`` of the value.
+            kernel: As in :class:`~cnnbudget.Conv`.
+            stride: Likewise.
+            padding: Likewise.
+            dilation: Likewise.
+
+        Returns:
+            A new field.
+
+        Example:
+            >>> field = Field.of_input("x", (3, 224)).slide((3, 224), 7, stride=2, padding=3)
+            >>> field.axes["x", 0].size, field.axes["x", 0].stride, field.axes["x", 0].padding
+            (7, 2, 3)
+        """
+        # The channels come last among the axes that a window mixes: it sees all of them.
+        result, rank = self.everything(shape, [0]), len(shape) - 1
+        settings = zip(
+            per_axis(kernel, rank, "kernel"),
+            per_axis(stride, rank, "stride"),
+            sides_of("slide", shape[1:], padding, kernel, stride, dilation),
+            per_axis(dilation, rank, "dilation"),
+            strict=True,
+        )
+        for axis, (k, s, (before, _), d) in enumerate(settings, 1):
+            if (k, s, before) != (1, 1, 0):
+                result = result.read(axis, _window(k, s, before, d), moves=s)
+        return result
+
+    def everything(self, shape: Shape, axes: Iterable[int] | None = None) -> Field:
+        """The field behind a layer that lets every position see all positions along some axes.
+
+        Args:
+            shape: ``(C, *spatial)`` of the value.
+            axes: Axes of the value; ``None`` for all.
+
+        Returns:
+            A new field.
+        """
+        mixed = range(len(shape)) if axes is None else set(axes)
+        return Field(
+            {
+                key: seen if seen.along is None or seen.along not in mixed else seen.everything(shape[seen.along])
+                for key, seen in self.axes.items()
+            }
+        )
+
+    def renumber(self, axes: Mapping[int, int]) -> Field:
+        """The field behind a layer that puts axes elsewhere.
+
+        Args:
+            axes: For every axis along which the field moves, its new number.
+
+        Returns:
+            A new field.
+        """
+        return Field(
+            {
+                key: seen if seen.along is None else evolve(seen, along=axes[seen.along])
+                for key, seen in self.axes.items()
+            }
+        )
+
+    @classmethod
+    def merge(cls, fields: Sequence[Field], shapes: Sequence[Shape], output: Shape) -> Field:
+        """The field behind a layer whose output sees several values at the same position.
+
+        Args:
+            fields: Their fields.
+            shapes: Their shapes. Along an axis of size 1 that is repeated, everybody sees the same.
+            output: The shape of the output.
+
+        Returns:
+            A new field; its conflicts say what the paths disagree in.
+        """
+        axes: dict[tuple[str, int], AxisField] = {}
+        conflicts = []
+        for key in dict.fromkeys(key for field in fields for key in field.axes):
+            found = []
+            for field, shape in zip(fields, shapes, strict=True):
+                seen = field.axes.get(key)
+                if seen is not None:
+                    repeated = seen.along is not None and shape[seen.along] != output[seen.along]
+                    found.append((seen.everything(1) if repeated else seen, shape))
+            if len({seen.along for seen, _ in found} - {None}) > 1:
+                found = [(seen.everything(shape[seen.along or 0]), shape) for seen, shape in found]
+            axes[key], reason = merge_axes([seen for seen, _ in found])
+            if len(axes[key].spans) > MOST_SPANS:
+                axes[key] = axes[key].everything(output[axes[key].along or 0])
+            if reason is not None:
+                conflicts.append((*key, reason))
+        return cls(axes, tuple(conflicts))
+
+
+def _window(kernel: int, stride: int, before: int, dilation: int) -> Callable[[int], range]:
+    def reads(position: int) -> range:
+        start = position * stride - before
+        return range(start, start + dilation * (kernel - 1) + 1, dilation)
+
+    return reads

@@ -33,13 +33,14 @@ __all__ = ["mobilenet_v1", "mobilenet_v2"]
 _RGB = (3, 224, 224)
 
 
-def round_channels(count: float) -> int:
-    """Rounds a scaled number of feature maps to a multiple of 8, half up, but never down by more than a tenth.
+def round_channels(count: float, multiple: int = 8) -> int:
+    """Rounds a scaled number of feature maps to a multiple, half up, but never down by more than a tenth.
 
     MobileNet v2 and v3, MnasNet, EfficientNet and RegNet do. Source: the authors' code of MobileNet v2.
 
     Args:
         count: The number.
+        multiple: What the result is a multiple of.
 
     Returns:
         The multiple.
@@ -48,8 +49,8 @@ def round_channels(count: float) -> int:
         >>> round_channels(33.6), round_channels(11.2)
         (32, 16)
     """
-    rounded = max(8, int(count + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * count else rounded + 8
+    rounded = max(multiple, int(count + multiple / 2) // multiple * multiple)
+    return rounded if rounded >= 0.9 * count else rounded + multiple
 
 
 def conv_unit(

@@ -39,9 +39,9 @@ FIELDS = {
     (Conv, "dilation"): "axes",
     (Conv, "groups"): "int",
     (Conv, "bias"): "bool",
-    (Conv, "padding_mode"): "word",
     (Linear, "features"): "int",
     (Linear, "bias"): "bool",
+    (Linear, "axis"): "axis or None",
     (MaxPool, "kernel"): "axes",
     (MaxPool, "stride"): "axes or None",
     (MaxPool, "padding"): "padding",
@@ -51,6 +51,9 @@ FIELDS = {
     (AvgPool, "stride"): "axes or None",
     (AvgPool, "padding"): "padding",
     (AvgPool, "ceil_mode"): "bool",
+    (AvgPool, "count_include_pad"): "bool",
+    (Flatten, "start"): "axis",
+    (Flatten, "end"): "axis",
     (GlobalAvgPool, "keepdims"): "bool",
     (BatchNorm, "affine"): "bool",
     (BatchNorm, "track_running_stats"): "bool",
@@ -66,7 +69,8 @@ FIELDS = {
     (Dropout, "inplace"): "bool",
     (Dropout, "per_channel"): "bool",
 }
-WITHOUT_FIELDS = {Flatten, Sigmoid, Tanh}
+WITHOUT_FIELDS = {Sigmoid, Tanh}
+WORDS = {(Conv, "padding_mode")}
 NEEDED = {Conv: {"filters": 8, "kernel": 3}, Linear: {"features": 8}, MaxPool: {"kernel": 2}, AvgPool: {"kernel": 2}}
 
 NAN, INF, HUGE = float("nan"), float("inf"), 2**70
@@ -89,9 +93,10 @@ def cases(kind):
         for value in (-1, -1e-9, NAN, INF, -INF, HUGE, 10**5000, 1e7, np.float64(-1)):
             yield value, InvalidValueError, " is out of range", expected
     else:
+        kind, optional = kind.removesuffix(" or None"), kind.endswith(" or None")
         least = {"padding": 0, "axis": -8}.get(kind, 1)
         expected = f"an int from {least} " + ("to 7" if kind == "axis" else TO_LARGEST)
-        none = [] if kind == "axes or None" else [None]
+        none = [] if optional else [None]
         no_ints = NO_INTS if kind != "padding" else [value for value in NO_INTS if not isinstance(value, str)]
         yield from ((value, InvalidTypeError, " must be an int", expected) for value in [*no_ints, *none])
         for value in (HUGE, -HUGE, 10**5000, np.int64(2**40), least - 1, np.int64(least - 1), 2**31):
@@ -143,7 +148,7 @@ TABLE = [
 
 def test_the_table_has_every_field_of_every_layer():
     layers = {layer for layer, _ in FIELDS} | WITHOUT_FIELDS
-    assert {(layer, attribute.name) for layer in layers for attribute in attrs.fields(layer)} == set(FIELDS)
+    assert {(layer, attribute.name) for layer in layers for attribute in attrs.fields(layer)} == set(FIELDS) | WORDS
 
 
 @pytest.mark.parametrize(("layer", "name", "value", "kind", "what", "expected"), TABLE)
@@ -385,3 +390,18 @@ def test_numpy_ints_are_numbers_of_bytes(number):
         assert take(number(8)) == 8 and type(take(number(8))) is Bytes
     assert Bytes(HUGE) == parse_bytes(HUGE) == HUGE
     assert Bytes(-5) == -5  # a difference may be negative
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        ("reflekt", InvalidValueError, "Conv.padding_mode is an unknown word: got 'reflekt'; did you mean 'reflect'? "),
+        (3, InvalidTypeError, "Conv.padding_mode must be a word: got 3, expected one of 'zeros', "),
+        (None, InvalidTypeError, "Conv.padding_mode must be a word: got None, expected one of 'zeros', "),
+    ],
+)
+def test_an_unknown_padding_mode_gets_a_guess(value, kind, text):
+    with pytest.raises(kind) as caught:
+        Conv(8, 3, padding_mode=value)
+    check(caught.value, kind)
+    assert str(caught.value).startswith(text)

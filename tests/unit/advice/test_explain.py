@@ -46,6 +46,11 @@ def test_the_derivations_of_each_kind():
     }
 
 
+def test_a_linear_layer_along_the_last_axis():
+    found = explain_parameters(Net.input(3, 8, 9).then(Linear(10, axis=-1)).network)["linear"]
+    assert str(found) == "9 weights + 1 bias = 10 per output; 10 x 10 outputs = 100"
+
+
 @frozen
 class Silent(Layer):
     """States its shape and nothing else."""

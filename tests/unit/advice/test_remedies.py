@@ -9,6 +9,8 @@ from cnnbudget import (
     FP16,
     BatchNorm,
     Conv,
+    ConvTranspose,
+    DepthwiseConv,
     Flatten,
     HalfPrecision,
     Inference,
@@ -94,7 +96,9 @@ def test_the_stride_of_a_pooling_layer_without_one_is_its_window():
     assert stride_of(MaxPool(3)) == 3
     assert stride_of(MaxPool(3, stride=2)) == 2
     assert stride_of(Conv(8, 3, stride=(1, 2))) == (1, 2)
+    assert stride_of(DepthwiseConv(3, stride=2)) == 2
     assert stride_of(ReLU()) is None
+    assert stride_of(ConvTranspose(8, 3, stride=2)) is None, "there a larger stride makes larger maps"
 
 
 @pytest.mark.parametrize(
