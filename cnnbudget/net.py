@@ -11,11 +11,11 @@ from attrs import frozen
 from cnnbudget.advice.fit import Advice, fit
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
-from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.block import Block, Part, Tap, Verbs, check_parts
-from cnnbudget.graph.build import Builder, Root, build
+from cnnbudget.graph.build import Checker, Root, build
 from cnnbudget.graph.nodes import Input, Network
-from cnnbudget.graph.shapes import infer_all, specs
+from cnnbudget.graph.shapes import specs
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.render.summary import Summary, summary
 from cnnbudget.tensors import Shape, TensorSpec
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from cnnbudget.memory.scenario import Scenario
 
 __all__ = ["Net"]
-
-_END = "\0"
-"""What the end of a chain is called while new parts are checked: no label of a user's."""
 
 
 @frozen(eq=False, repr=False)
@@ -148,23 +145,14 @@ class Net(Verbs):
             ['stem/conv']
         """
         added = check_parts(parts if name is share is None else (Block(*parts, name=name, share=share),), "then()")
+        end = Checker(self._output, self._taps)
         try:
-            output, taps = self._check(added)
-        except CnnBudgetError:
-            # The new parts alone are cheap to check, but number their nodes from one: ask the whole net for the real names.
+            end.write(added)
+        except Exception:
+            # The new parts alone are cheap to check, but their nodes have no names yet: the whole net fails with the place.
             specs(build(self._root, (*self._parts(), *added)))
             raise  # pragma: no cover  # the whole net fails where its end fails
-        return Net(self._root, self, added, output, taps)
-
-    def _check(self, added: tuple[Part, ...]) -> tuple[TensorSpec, Mapping[str, TensorSpec]]:
-        """Infers the shapes behind the net's end: its new end, and its labelled values."""
-        sources = {_END: self._output, **self._taps}
-        # Their shapes are not those of the stand-ins: a value inside a net may be larger than an input, and have a dtype.
-        builder = Builder(tuple(Input(label, (1,)) for label in sources))
-        builder.add(added)
-        known = infer_all(builder.nodes, sources)
-        taps = {label: known[value] for label, value in builder.taps.items() if label != _END}
-        return known[builder.tip], taps
+        return Net(self._root, self, added, end.tip, end.taps)
 
     def _parts(self) -> tuple[Part, ...]:
         links = []

@@ -13,280 +13,275 @@ divides the stride; what the positions then see comes again in a pattern, and th
 
 from __future__ import annotations
 
-from math import gcd
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnnbudget.analysis.fields import AxisField, Field, Number
-from cnnbudget.analysis.visitor import Use, Visitor, visits
+from cnnbudget.analysis.fields import AxisField, Field
+from cnnbudget.analysis.receptive_rules import ReceptiveFieldVisitor
 from cnnbudget.analysis.walk import walk
-from cnnbudget.errors import InvalidTypeError, MissingRuleError, shorten
-from cnnbudget.graph.shapes import place_of
-from cnnbudget.layers.activation import LogSoftmax, Softmax
-from cnnbudget.layers.base import ElementwiseLayer
-from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
-from cnnbudget.layers.linear import Linear
-from cnnbudget.layers.local import LocallyConnected
-from cnnbudget.layers.merge import Add, Concat, Maximum, Multiply
-from cnnbudget.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
-from cnnbudget.layers.pool import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-    WindowPool,
-)
-from cnnbudget.layers.rearrange import ChannelShuffle, Pad, PixelShuffle, PixelUnshuffle, Unfold
-from cnnbudget.layers.reshape import Crop, Flatten, Permute, Reshape, Slice, Split
-from cnnbudget.layers.resize import Upsample
+from cnnbudget.errors import InvalidTypeError, shorten
+from cnnbudget.graph.nodes import Network, check_network
+from cnnbudget.graph.shapes import specs
 from cnnbudget.tables import Column, html_table, show, text_table
-from cnnbudget.tensors import Shape, axis_in
-from cnnbudget.windows import per_axis, resolve_padding, sides_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from cnnbudget.graph.nodes import Input, Network
+    from cnnbudget.analysis.spans import Number
+    from cnnbudget.tensors import Shape
 
 __all__ = ["Misalignment", "NodeField", "ReceptiveField", "ReceptiveFieldVisitor", "receptive_field"]
 
-_SEVERAL_SHOWN = 10
+_MOST_NOTES = 10
 
 
-class ReceptiveFieldVisitor(Visitor[Field]):
-    """What does every position see of the inputs? In inference: dropout passes, and batch normalisation uses its statistics.
+@frozen
+class Misalignment:
+    """Paths that meet at a node and do not agree.
 
-    Layers from another package that derive from :class:`~cnnbudget.ElementwiseLayer`, or from a built-in layer, have a rule. Any
-    other needs one:
-
-    Example:
-        >>> from attrs import frozen
-        >>> from cnnbudget import Net, StatelessLayer, TensorSpec, visits
-        >>> from cnnbudget.analysis.receptive import ReceptiveFieldVisitor, receptive_field
-        >>> @frozen
-        ... class Halve(StatelessLayer):
-        ...     def infer(self, inputs):
-        ...         return TensorSpec((inputs[0].channels, *(size // 2 for size in inputs[0].spatial)))
-        >>> class WithHalve(ReceptiveFieldVisitor):
-        ...     @visits(Halve)
-        ...     def halve(self, use):
-        ...         return use.results[0].slide(use.inputs[0].shape, 2, stride=2)
-        >>> receptive_field(Net.input(3, 8, 8).then(Halve()).network, WithHalve())["halve"].size
-        (2, 2)
+    Args:
+        node: The node where they meet.
+        input: The input of the network that they come from.
+        axis: Its spatial axis, from 0.
+        reason: What they disagree in: ``strides 2, 4`` or ``centres 0, 1/2``.
     """
 
-    def start(self, source: Input) -> Field:
-        """Answers for an input: every position sees itself."""
-        return Field.of_input(source.name, source.shape)
+    node: str
+    input: str
+    axis: int
+    reason: str
 
-    def visit(self, use: Use[Field]) -> Field:
-        """Answers nothing for an unknown layer.
-
-        Raises:
-            MissingRuleError: Always.
-        """
-        name = type(use.layer).__name__
-        if type(use.layer).__module__.partition(".")[0] == __name__.partition(".")[0]:
-            hint = "this is a bug in cnnbudget: please report it with this text"
-        else:
-            hint = (
-                f"give a subclass of ReceptiveFieldVisitor a method marked @visits({name}) and pass an instance of it to "
-                f"receptive_field(), or derive {name} from ElementwiseLayer if every position sees only itself"
-            )
-        raise MissingRuleError(
-            f"the receptive field has no rule for {name}", where=place_of(use.node, use.inputs), hint=hint
+    def __str__(self) -> str:
+        return (
+            f"paths that meet at {self.node!r} disagree along spatial axis {self.axis} of {self.input!r}: {self.reason}"
         )
 
-    @visits(ElementwiseLayer, ChannelShuffle)
-    def passes(self, use: Use[Field]) -> Field:
-        """Every position sees itself."""
-        (before,) = use.results
-        return Field(before.axes) if before.conflicts else before
 
-    @visits(Softmax, LogSoftmax)
-    def along_axis(self, use: Use[Field]) -> Field:
-        """Sums along an axis: over the channels every position sees itself, along a spatial axis all of it."""
-        assert isinstance(use.layer, (Softmax, LogSoftmax))  # noqa: S101  # what @visits guarantees, told to the type checker
-        shape = use.inputs[0].shape
-        return use.results[0].everything(shape, [axis_in(use.layer.axis, shape, "axis")])
+@frozen
+class NodeField:
+    """What every position of a node's output sees. The tuples have one entry for every spatial axis of every input it depends on.
 
-    @visits(LayerNorm)
-    def layer_norm(self, use: Use[Field]) -> Field:
-        """Mean and deviation along the normalised axes."""
-        assert isinstance(use.layer, LayerNorm)  # noqa: S101  # as above
-        shape = use.inputs[0].shape
-        axes = use.layer.axes if isinstance(use.layer.axes, tuple) else (use.layer.axes,)
-        return use.results[0].everything(shape, [axis_in(axis, shape, "LayerNorm.axes") for axis in axes])
+    Args:
+        node: The node's name.
+        output_shape: ``(C, *spatial)`` of its output.
+        field: The field, axis by axis.
+    """
 
-    @visits(GroupNorm, GlobalAvgPool, GlobalMaxPool)
-    def whole_maps(self, use: Use[Field]) -> Field:
-        """Statistics of whole feature maps."""
-        return use.results[0].everything(use.inputs[0].shape, range(1, len(use.inputs[0].shape)))
+    node: str
+    output_shape: Shape
+    field: Field = field(repr=False)
 
-    @visits(BatchNorm, InstanceNorm)
-    def tracking(self, use: Use[Field]) -> Field:
-        """With running statistics every position sees itself, without them the whole map."""
-        assert isinstance(use.layer, (BatchNorm, InstanceNorm))  # noqa: S101  # as above
-        return self.passes(use) if use.layer.track_running_stats else self.whole_maps(use)
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Positions from the first to the last that is seen; all of an axis that is seen whole.
 
-    @visits(Conv, DepthwiseConv, MaxPool, Unfold)
-    def dilated_window(self, use: Use[Field]) -> Field:
-        """A window, with gaps between its positions."""
-        layer: Any = use.layer
-        return self._slide(use, layer.dilation)
+        It is not clipped to the input: what lies outside is padding. Where positions see different amounts, it is the most.
+        """
+        return tuple(seen.size for seen in self.field.axes.values())
 
-    @visits(WindowPool, LocallyConnected)
-    def window(self, use: Use[Field]) -> Field:
-        """A window."""
-        return self._slide(use, 1)
+    @property
+    def stride(self) -> tuple[Number | None, ...]:
+        """Effective strides: 0 where every position sees the same, ``None`` where paths disagree."""
+        return tuple(seen.stride for seen in self.field.axes.values())
 
-    def _slide(self, use: Use[Field], dilation: Any) -> Field:
-        layer: Any = use.layer
-        shape, stride = use.inputs[0].shape, layer.kernel if layer.stride is None else layer.stride
-        seen = use.results[0].slide(shape, layer.kernel, stride=stride, padding=layer.padding, dilation=dilation)
-        return seen.everything(shape) if isinstance(layer, Unfold) and len(shape) > 2 else seen
+    @property
+    def padding(self) -> tuple[Number | None, ...]:
+        """Effective paddings: how far before the input the first position's sight begins; negative behind a crop."""
+        return tuple(seen.padding for seen in self.field.axes.values())
 
-    @visits(ConvTranspose)
-    def transposed(self, use: Use[Field]) -> Field:
-        """Every position of the output sees the positions whose windows are spread over it."""
-        layer = use.layer
-        assert isinstance(layer, ConvTranspose)  # noqa: S101  # as above
-        seen, rank = use.results[0].everything(use.inputs[0].shape, [0]), len(use.output.spatial)
-        settings = (layer.kernel, layer.stride, layer.padding, layer.dilation)
-        for axis, (k, s, p, d) in enumerate(zip(*[per_axis(value, rank, "") for value in settings], strict=True), 1):
-            before = resolve_padding(p, use.output.shape[axis], d * (k - 1) + 1, s)[0]
-            seen = seen.read(axis, _spread(k, s, before, d), every=s)
-        return seen
+    @property
+    def whole(self) -> bool:
+        """Whether every position sees all inputs whole."""
+        return all(seen.whole for seen in self.field.axes.values())
 
-    @visits(AdaptiveAvgPool, AdaptiveMaxPool)
-    def adaptive(self, use: Use[Field]) -> Field:
-        """Windows that adapt to the size of the output."""
-        return _resized(use, "area")
+    @property
+    def aligned(self) -> bool:
+        """Whether all paths from the inputs agree in stride and centre."""
+        return all(seen.aligned for seen in self.field.axes.values())
 
-    @visits(Upsample)
-    def upsample(self, use: Use[Field]) -> Field:
-        """Interpolation reads one position, two neighbours or four, by the ratio of the sizes."""
-        assert isinstance(use.layer, Upsample)  # noqa: S101  # as above
-        return _resized(use, use.layer.mode)
+    @property
+    def moves(self) -> bool:
+        """Whether different positions see different parts of an input."""
+        return any(seen.along is not None for seen in self.field.axes.values())
 
-    @visits(PixelShuffle)
-    def pixel_shuffle(self, use: Use[Field]) -> Field:
-        """Every block of the output sees one position."""
-        assert isinstance(use.layer, PixelShuffle)  # noqa: S101  # as above
-        return _resized(use, "nearest")
+    def of_input(self, name: str) -> list[AxisField]:
+        """The axes of one input.
 
-    @visits(PixelUnshuffle)
-    def pixel_unshuffle(self, use: Use[Field]) -> Field:
-        """Every position of the output sees a block."""
-        assert isinstance(use.layer, PixelUnshuffle)  # noqa: S101  # as above
-        return use.results[0].slide(use.inputs[0].shape, use.layer.factor, stride=use.layer.factor)
+        Args:
+            name: The input's name.
 
-    @visits(Linear)
-    def linear(self, use: Use[Field]) -> Field:
-        """Every output sees all inputs along the axis."""
-        assert isinstance(use.layer, Linear)  # noqa: S101  # as above
-        shape = use.inputs[0].shape
-        return use.results[0].everything(shape, [0 if use.layer.axis is None else axis_in(use.layer.axis, shape, "axis")])
-
-    @visits(Flatten, Reshape)
-    def reshape(self, use: Use[Field]) -> Field:
-        """Leading and trailing axes that stay keep their positions; a value whose axes are joined is one position there."""
-        old, new = use.inputs[0].shape, use.output.shape
-        least = min(len(old), len(new))
-        head = next((axis for axis in range(least) if old[axis] != new[axis]), least)
-        tail = next((axis for axis in range(least - head) if old[-1 - axis] != new[-1 - axis]), least - head)
-        joined = range(head, len(old) - tail)
-        kept = {axis: axis if axis < head else axis + len(new) - len(old) for axis in range(len(old))}
-        return use.results[0].everything(old, joined).renumber(kept)
-
-    @visits(Permute)
-    def permute(self, use: Use[Field]) -> Field:
-        """The axes in another order."""
-        assert isinstance(use.layer, Permute)  # noqa: S101  # as above
-        return use.results[0].renumber({old: new for new, old in enumerate(use.layer.axes)})
-
-    @visits(Slice, Split)
-    def part(self, use: Use[Field]) -> Field:
-        """A part of an axis: the positions are counted from where it starts."""
-        layer, shape = use.layer, use.inputs[0].shape
-        assert isinstance(layer, (Slice, Split))  # noqa: S101  # as above
-        axis = axis_in(layer.axis, shape, "axis")
-        start = layer.index * use.output.shape[axis] if isinstance(layer, Split) else layer.start % shape[axis]
-        return _shifted(use.results[0], axis, start)
-
-    @visits(Crop, Pad)
-    def border(self, use: Use[Field]) -> Field:
-        """Positions are counted from a new border. What a border is filled with does not matter inside."""
-        layer = use.layer
-        assert isinstance(layer, (Crop, Pad))  # noqa: S101  # as above
-        seen = use.results[0]
-        for axis, (before, _) in enumerate(sides_of("border", use.inputs[0].spatial, layer.amounts), 1):
-            seen = _shifted(seen, axis, before if isinstance(layer, Crop) else -before)
-        return seen
-
-    @visits(Add, Multiply, Maximum)
-    def merge(self, use: Use[Field]) -> Field:
-        """Every position sees what it sees on any path."""
-        return Field.merge(use.results, [value.shape for value in use.inputs], use.output.shape)
-
-    @visits(Concat)
-    def concat(self, use: Use[Field]) -> Field:
-        """Along the channels as every merge; along a spatial axis at most all that is there."""
-        assert isinstance(use.layer, Concat)  # noqa: S101  # as above
-        shapes = [value.shape for value in use.inputs]
-        axis = axis_in(use.layer.axis, use.output.shape, "Concat.axis")
-        if axis and len(shapes) > 1:
-            seen = [value.everything(shape, [axis]) for value, shape in zip(use.results, shapes, strict=True)]
-            return Field.merge(seen, shapes, use.output.shape)
-        return self.merge(use)
+        Returns:
+            One field a spatial axis; none if the node does not depend on the input.
+        """
+        return [seen for (source, _), seen in self.field.axes.items() if source == name]
 
 
-def _spread(kernel: int, stride: int, before: int, dilation: int) -> Callable[[int], range]:
-    """Which positions a transposed window reads: those ``x`` with ``x * stride + dilation * tap == y + before``."""
-    common = gcd(stride, dilation)
-    step = dilation // common
-    inverse = pow(stride // common, -1, step)
+@frozen
+class ReceptiveField:
+    """The receptive fields of a network: size, effective stride and effective padding of every node.
 
-    def reads(position: int) -> range:
-        place = position + before
-        if place % common:
-            return range(0)
-        first, last = -((dilation * (kernel - 1) - place) // stride), place // stride
-        return range(first + (place // common * inverse - first) % step, last + 1, step)
+    *Counts*: every input position that can influence an output position, from the first to the last, also through padding that
+    copies it. *Does not count*: how strong the influence is (the "effective" receptive field of Luo et al., 2016, is smaller);
+    gaps between the positions, which dilation leaves.
 
-    return reads
+    Layers that see a whole map have the whole input as their field: global pooling, linear layers behind a flattening, and
+    normalisations whose statistics come from the map itself (``InstanceNorm``, ``GroupNorm``, ``LayerNorm`` over spatial axes,
+    ``BatchNorm`` without running statistics). Behind them the stride is that of the paths around them, or 0.
+
+    Example:
+        >>> from cnnbudget import Conv, MaxPool, Net
+        >>> net = Net.input(3, 224, 224).then(Conv(64, 7, stride=2, padding=3), MaxPool(3, stride=2, padding=1))
+        >>> fields = receptive_field(net.network)
+        >>> print(fields)
+        node          output  receptive field  stride  padding
+        --------  ----------  ---------------  ------  -------
+        conv      64x112x112              7x7     2x2      3x3
+        max_pool    64x56x56            11x11     4x4      5x5
+        >>> fields["max_pool"].size, fields["max_pool"].stride, fields["max_pool"].padding
+        ((11, 11), (4, 4), (5, 5))
+    """
+
+    network: Network = field(repr=False)
+    nodes: tuple[NodeField, ...] = field(repr=False)
+    misaligned: tuple[Misalignment, ...] = ()
+
+    def __iter__(self) -> Iterator[NodeField]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, name: str) -> NodeField:
+        """The field of a node, by name."""
+        return self.nodes[self.network.position(name)]
+
+    @cached_property
+    def last(self) -> NodeField | None:
+        """The last node on the way to the first output whose positions still see different parts of an input.
+
+        Mostly what a global pooling or a flattening reads. ``None`` if there is no such node.
+        """
+        needed = {self.network.outputs[0]}
+        for node, found in zip(reversed(self.network.nodes), reversed(self.nodes), strict=True):
+            if node.name in needed:
+                if found.moves:
+                    return found
+                needed.update(node.inputs)
+        return None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as data.
+
+        Returns:
+            One dict for every node, input and spatial axis, with ``node``, ``input``, ``axis``, ``size``, ``stride``, ``padding``,
+            ``extent`` (positions of the input), ``whole``, ``aligned``.
+        """
+        return [
+            {
+                "node": found.node,
+                "input": source,
+                "axis": axis,
+                "size": seen.size,
+                "stride": seen.stride,
+                "padding": seen.padding,
+                "extent": seen.extent,
+                "whole": seen.whole,
+                "aligned": seen.aligned,
+            }
+            for found in self.nodes
+            for (source, axis), seen in found.field.axes.items()
+        ]
+
+    def _table(self) -> tuple[tuple[Column, ...], list[tuple[object, ...]]]:
+        several = len(self.network.inputs) > 1
+        noted = any(seen.whole or not seen.aligned for found in self.nodes for seen in found.field.axes.values())
+        columns = (
+            Column("node"),
+            Column("output", right=True),
+            *([Column("input")] if several else []),
+            *[Column(title, right=True) for title in ("receptive field", "stride", "padding")],
+            *([Column("note")] if noted else []),
+        )
+        cells: list[tuple[object, ...]] = []
+        for found in self.nodes:
+            for source in dict.fromkeys(source for source, _ in found.field.axes):
+                axes = found.of_input(source)
+                cells.append(
+                    (
+                        found.node,
+                        found.output_shape,
+                        *([source] if several else []),
+                        *[
+                            "x".join(show(getattr(seen, fact)) for seen in axes)
+                            for fact in ("size", "stride", "padding")
+                        ],
+                        *([_note(axes)] if noted else []),
+                    )
+                )
+        return columns, cells
+
+    def _notes(self) -> list[str]:
+        notes = [str(found) for found in self.misaligned[:_MOST_NOTES]]
+        left_out = len(self.misaligned) - len(notes)
+        return [*notes, f"... ({left_out:,} more)"] if left_out else notes
+
+    def __str__(self) -> str:
+        return "\n".join([text_table(*self._table()), *self._notes()])
+
+    def _repr_html_(self) -> str:
+        import html  # notebooks only
+
+        return html_table(*self._table()) + "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
 
 
-def _shifted(seen: Field, axis: int, start: int) -> Field:
-    return seen.read(axis, lambda position: range(position + start, position + start + 1)) if start else seen
+def _note(axes: list[AxisField]) -> str:
+    notes = []
+    if all(seen.whole for seen in axes):
+        notes.append("the whole input")
+    elif any(seen.whole for seen in axes):
+        notes.append("the whole input along one axis")
+    if not all(seen.aligned for seen in axes):
+        notes.append("misaligned")
+    return ", ".join(notes)
 
 
-def _resized(use: Use[Field], mode: str) -> Field:
-    """The field behind a change of sizes, axis by axis."""
-    seen = use.results[0].everything(use.inputs[0].shape, [0])
-    for axis, (n, size) in enumerate(zip(use.inputs[0].spatial, use.output.spatial, strict=True), 1):
-        if mode == "area" and size == 1:
-            seen = seen.everything(use.inputs[0].shape, [axis])
-        elif n != size:
-            seen = seen.read(axis, _ratio(n, size, mode), every=size // gcd(n, size), moves=n // gcd(n, size))
-    return seen
+def receptive_field(network: Network, visitor: ReceptiveFieldVisitor | None = None) -> ReceptiveField:
+    """Computes what every position of every value sees of the inputs.
 
+    Args:
+        network: The network.
+        visitor: The rules; a subclass of :class:`ReceptiveFieldVisitor` has more of them, for layers from another package.
 
-def _ratio(n: int, size: int, mode: str) -> Callable[[int], range]:
-    """Which of ``n`` positions each of ``size`` reads, as PyTorch's ``interpolate`` without ``align_corners``."""
+    Returns:
+        The table.
 
-    def reads(position: int) -> range:
-        if mode == "area":
-            return range(position * n // size, -(-(position + 1) * n // size))
-        if mode == "nearest":
-            return range(position * n // size, position * n // size + 1)
-        centre = (2 * position + 1) * n  # in halves of 1 / size
-        if mode == "nearest-exact":
-            return range(centre // (2 * size), centre // (2 * size) + 1)
-        first, rest = divmod(centre - size, 2 * size)
-        reach = 1 if mode == "bicubic" else 0
-        return range(first - reach, first + 2 + reach) if rest else range(first, first + 1)
+    Raises:
+        MissingRuleError: If there is no rule for a layer; the error says how to add one.
+        ShapeError: If a layer cannot be applied to what reaches it.
 
-    return reads
+    Example:
+        >>> from cnnbudget import Conv, Net
+        >>> net = Net.input(3, 32, 32).repeat(Conv(16, 3, padding=1), 3)
+        >>> receptive_field(net.network)["conv3"].size
+        (7, 7)
+    """
+    check_network(network, "receptive_field()")
+    rules = ReceptiveFieldVisitor() if visitor is None else visitor
+    if not isinstance(rules, ReceptiveFieldVisitor):
+        raise InvalidTypeError(
+            "receptive_field() takes a visitor with rules",
+            got=shorten(visitor),
+            expected="an instance of a subclass of ReceptiveFieldVisitor",
+        )
+    found = walk(network, rules)
+    shapes = specs(network)
+    nodes = tuple([NodeField(node.name, shapes[node.name].shape, found[node.name]) for node in network.nodes])
+    misaligned = [
+        Misalignment(node.node, *conflict)
+        for node in nodes
+        if node.field.conflicts
+        for conflict in node.field.conflicts
+    ]
+    return ReceptiveField(network, nodes, tuple(misaligned))

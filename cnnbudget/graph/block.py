@@ -189,15 +189,27 @@ class Structure:
         """Layers that it adds itself."""
         return 0
 
-    @cached_property
+    @property
     def layer_count(self) -> int:
         """How many layers it has when it is written out."""
-        return self.own_layers() + sum(1 if isinstance(part, Layer) else part.layer_count for part in self.inside())
+        return self._size[0]
 
-    @cached_property
+    @property
     def depth(self) -> int:
         """How many parts are nested in each other."""
-        return 1 + max((0 if isinstance(part, Layer) else part.depth for part in self.inside()), default=0)
+        return self._size[1]
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        count, depth = self.own_layers(), 0
+        for part in self.inside():
+            if isinstance(part, Structure):
+                inner, levels = part._size
+                count += inner
+                depth = max(depth, levels)
+            else:
+                count += 1
+        return count, depth + 1
 
     @cached_property
     def _hash(self) -> int:
@@ -205,15 +217,16 @@ class Structure:
         return hash((kind, *(getattr(self, attribute.name) for attribute in fields(kind))))
 
     def _check_size(self) -> None:
-        if self.layer_count > MOST_LAYERS:
+        count, depth = self._size
+        if count > MOST_LAYERS:
             raise InvalidValueError(
                 "too many layers when the blocks are written out",
-                got=shorten(self.layer_count),
+                got=shorten(count),
                 expected=f"at most {MOST_LAYERS:,}",
             )
-        if self.depth > MOST_LEVELS:
+        if depth > MOST_LEVELS:
             raise InvalidValueError(
-                "blocks are nested too deeply", got=f"{self.depth} levels", expected=f"at most {MOST_LEVELS}"
+                "blocks are nested too deeply", got=f"{depth} levels", expected=f"at most {MOST_LEVELS}"
             )
 
 
@@ -430,7 +443,7 @@ def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
     for part in parts:
         if isinstance(part, Block) and part.name is None and part.share is None:
             checked += part.parts
-        elif isinstance(part, (Layer, Structure)):
+        elif isinstance(part, (Structure, Layer)):  # in this order: the second is the slower check
             checked.append(part)
         else:
             hint = None

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cnnbudget.errors import InvalidTypeError, UnknownNameError, did_you_mean, shorten
-from cnnbudget.graph.block import Block, Branch, Join, Output, Repeat, Tap
+from cnnbudget.graph.block import Block, Branch, Join, Output, Repeat, Structure, Tap
 from cnnbudget.graph.naming import Namer
 from cnnbudget.graph.nodes import Input, Network, Node
+from cnnbudget.graph.shapes import infer_layer
 from cnnbudget.layers.base import Layer, word_of
+from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cnnbudget.graph.block import Part
 
-__all__ = ["Root", "Builder", "build"]
+__all__ = ["Builder", "Checker", "Root", "build"]
+
+V = TypeVar("V")
 
 Root = tuple[Input, ...] | Network
 """What a chain grows from: inputs, of which the first is the chain's start and all are labelled, or a network."""
 
 
-class Builder:
-    """Writes parts out behind a root.
-
-    Args:
-        root: Inputs, or a network whose first output is where the chain goes on.
+class _Writer(ABC, Generic[V]):
+    """Writes parts out, one layer after the other, whatever a value is: a node's name, or a spec.
 
     Attributes:
-        tip: Name of the value at the end of the chain.
-        taps: Names of the labelled values.
+        tip: The value at the end of the chain.
+        taps: The labelled values.
     """
 
-    def __init__(self, root: Root) -> None:
-        self._inputs = root.inputs if isinstance(root, Network) else root
-        self._nodes = list(root.nodes) if isinstance(root, Network) else []
-        self._namer = Namer([source.name for source in self._inputs] + [node.name for node in self._nodes])
-        self.tip, *further = root.outputs if isinstance(root, Network) else (self._inputs[0].name,)
-        self._outputs = further
-        self.taps: dict[str, str] = {source.name: source.name for source in self._inputs}
-        self._shared: dict[tuple[str, int], str] = {}
+    def __init__(self, tip: V, taps: Mapping[str, V]) -> None:
+        self.tip = tip
+        self.taps = dict(taps)
 
-    def add(self, parts: Iterable[Part]) -> None:
+    def write(self, parts: Iterable[Part]) -> None:
         """Writes parts out.
 
         Args:
@@ -58,26 +55,28 @@ class Builder:
             else:
                 running.append(inner)
 
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """The nodes that were written so far."""
-        return tuple(self._nodes)
+    @abstractmethod
+    def use(self, layer: Layer, inputs: tuple[V, ...], scope: str, sharing: _Sharing | None) -> V:
+        """Applies a layer to values."""
 
-    def network(self) -> Network:
-        """Returns the network of what was written so far."""
-        return Network(self._inputs, self._nodes, tuple(dict.fromkeys((self.tip, *self._outputs))))
+    def opened(self, scope: str, name: str) -> str:
+        """The prefix of names in a scope that is opened within another."""
+        return scope
+
+    def end(self, value: V) -> None:
+        """Takes note of a further output."""
 
     def _run(self, parts: Iterable[Part], scope: str, sharing: _Sharing | None) -> Iterator[Any]:
         """Writes parts out; yields a generator of the same kind for whatever is nested, and goes on when that has run."""
         for part in parts:
-            if isinstance(part, Layer):
-                self._add_node(part, (self.tip,), scope, sharing)
+            if not isinstance(part, Structure):
+                self.tip = self.use(part, (self.tip,), scope, sharing)
             elif isinstance(part, Block):
-                inner = scope if part.name is None else f"{self._namer.fresh(scope + part.name)}/"
+                inner = scope if part.name is None else self.opened(scope, part.name)
                 yield self._run(part.parts, inner, sharing if part.share is None else _Sharing(part.share))
             elif isinstance(part, Repeat):
                 for number in range(part.times):
-                    inner = scope if part.name is None else f"{self._namer.fresh(f'{scope}{part.name}.{number}')}/"
+                    inner = scope if part.name is None else self.opened(scope, f"{part.name}.{number}")
                     yield self._run((part.body,), inner, sharing)
             elif isinstance(part, Branch):
                 start, ends = self.tip, []
@@ -86,35 +85,26 @@ class Builder:
                     if block is not None:
                         yield self._run((block,), scope, sharing)
                     ends.append(self.tip)
-                self._add_node(part.merge, tuple(ends), scope, sharing)
+                self.tip = self.use(part.merge, tuple(ends), scope, sharing)
             elif isinstance(part, Tap):
                 self.taps[part.label] = self.tip
             elif isinstance(part, Join):
-                self._add_node(part.merge, (self.tip, *map(self._tapped, part.labels)), scope, sharing)
+                self.tip = self.use(part.merge, (self.tip, *map(self._tapped, part.labels)), scope, sharing)
             elif isinstance(part, Output):
                 start = self.tip
                 if part.head is not None:
                     yield self._run((part.head,), scope, sharing)
-                self._outputs.append(self.tip)
+                self.end(self.tip)
                 self.taps[part.label], self.tip = self.tip, start
             else:
                 raise InvalidTypeError(
                     "this part cannot be built", got=shorten(part), expected="a layer, a block or another part"
                 )
 
-    def _tapped(self, label: str) -> str:
+    def _tapped(self, label: str) -> V:
         if label not in self.taps:
             raise UnknownNameError("no value has this label yet", got=repr(label), hint=did_you_mean(label, self.taps))
         return self.taps[label]
-
-    def _add_node(self, layer: Layer, inputs: tuple[str, ...], scope: str, sharing: _Sharing | None) -> None:
-        name = self._namer.fresh(scope + word_of(type(layer)))
-        owner = None
-        if sharing is not None:
-            key = (sharing.word, sharing.next())
-            owner = self._shared.setdefault(key, name)
-        self._nodes.append(Node(name, layer, inputs, None if owner == name else owner))
-        self.tip = name
 
 
 class _Sharing:
@@ -127,6 +117,54 @@ class _Sharing:
     def next(self) -> int:
         self._count += 1
         return self._count
+
+
+class Builder(_Writer[str]):
+    """Writes parts out as nodes behind a root, and names them.
+
+    Args:
+        root: Inputs, or a network whose first output is where the chain goes on.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._inputs = root.inputs if isinstance(root, Network) else root
+        self._nodes = list(root.nodes) if isinstance(root, Network) else []
+        self._namer = Namer([source.name for source in self._inputs] + [node.name for node in self._nodes])
+        tip, *self._outputs = root.outputs if isinstance(root, Network) else (self._inputs[0].name,)
+        self._shared: dict[tuple[str, int], str] = {}
+        super().__init__(tip, {source.name: source.name for source in self._inputs})
+
+    def use(self, layer: Layer, inputs: tuple[str, ...], scope: str, sharing: _Sharing | None) -> str:
+        """Adds a node."""
+        name = self._namer.fresh(scope + word_of(type(layer)))
+        owner = name if sharing is None else self._shared.setdefault((sharing.word, sharing.next()), name)
+        self._nodes.append(Node(name, layer, inputs, None if owner == name else owner))
+        return name
+
+    def opened(self, scope: str, name: str) -> str:
+        """The prefix of names in a scope, which nobody else has."""
+        return f"{self._namer.fresh(scope + name)}/"
+
+    def end(self, value: str) -> None:
+        """Makes a value an output of the network."""
+        self._outputs.append(value)
+
+    def network(self) -> Network:
+        """Returns the network of what was written so far."""
+        return Network(self._inputs, self._nodes, tuple(dict.fromkeys((self.tip, *self._outputs))))
+
+
+class Checker(_Writer[TensorSpec]):
+    """Infers the shapes of parts without making nodes of them: how a net checks what is appended.
+
+    Args:
+        tip: Spec of the value at the end of the chain.
+        taps: Specs of the labelled values.
+    """
+
+    def use(self, layer: Layer, inputs: tuple[TensorSpec, ...], scope: str, sharing: _Sharing | None) -> TensorSpec:
+        """Infers the output of a layer."""
+        return infer_layer(layer, inputs)
 
 
 def build(root: Root, parts: Iterable[Part]) -> Network:
@@ -144,5 +182,5 @@ def build(root: Root, parts: Iterable[Part]) -> Network:
         UnknownNameError: If a join asks for a label that does not exist yet.
     """
     builder = Builder(root)
-    builder.add(parts)
+    builder.write(parts)
     return builder.network()

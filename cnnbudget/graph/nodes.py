@@ -92,7 +92,10 @@ def _outputs(names: Any) -> tuple[str, ...]:
 def _names(names: Any, what: str) -> tuple[str, ...]:
     if not isinstance(names, (tuple, list)):
         raise InvalidTypeError(f"{what} must be a tuple of names", got=shorten(names), expected="for example ('conv',)")
-    return tuple(check_name(name, f"a name in {what}") for name in names)
+    for name in names:
+        if type(name) is not str or not name:  # the network finds out whether a value has the name
+            check_name(name, f"a name in {what}")
+    return tuple(names)
 
 
 @frozen

@@ -9,11 +9,10 @@ from cnnbudget.graph.nodes import check_network
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from cnnbudget.graph.nodes import Network, Node
+    from cnnbudget.layers.base import Layer
 
-__all__ = ["infer", "infer_all", "place_of", "specs"]
+__all__ = ["infer", "infer_layer", "place_of", "specs"]
 
 
 def place_of(node: Node, inputs: tuple[TensorSpec, ...]) -> str:
@@ -22,8 +21,32 @@ def place_of(node: Node, inputs: tuple[TensorSpec, ...]) -> str:
     return f"node {node.name!r}, {shorten(node.layer)} on {shapes}"
 
 
+def infer_layer(layer: Layer, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+    """Asks a layer for its output, and checks the answer. Errors have no place yet: see :func:`infer`.
+
+    Args:
+        layer: The layer.
+        inputs: Specs of its inputs.
+
+    Returns:
+        The spec of its output.
+    """
+    if layer.arity is not None and len(inputs) != layer.arity:
+        raise ShapeError(
+            f"{type(layer).__name__} takes {layer.arity} input{'s' * (layer.arity != 1)}", got=str(len(inputs))
+        )
+    output = layer.infer(inputs)
+    if not isinstance(output, TensorSpec) or not output.shape:
+        raise ConformanceError(
+            f"{type(layer).__name__}.infer returned no spec of an output",
+            got=shorten(output),
+            expected="a TensorSpec with at least one axis",
+        )
+    return output
+
+
 def infer(node: Node, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-    """Asks a node's layer for its output, and checks the answer.
+    """Asks a node's layer for its output, and adds the place to every error.
 
     Args:
         node: The node.
@@ -36,28 +59,13 @@ def infer(node: Node, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         ShapeError: If the layer cannot be applied, with the place.
         ConformanceError: If the layer answers something else than a spec.
     """
-    layer = node.layer
-    if layer.arity is not None and len(inputs) != layer.arity:
-        raise ShapeError(
-            f"{type(layer).__name__} takes {layer.arity} input{'s' * (layer.arity != 1)}",
-            where=place_of(node, inputs),
-            got=str(len(inputs)),
-        )
     try:
-        output = layer.infer(inputs)
+        return infer_layer(node.layer, inputs)
     except CnnBudgetError as error:
         raise error.at(place_of(node, inputs)) from None
     except Exception as error:
-        error.add_note(f"raised by {type(layer).__name__}.infer at {place_of(node, inputs)}")
+        error.add_note(f"raised by {type(node.layer).__name__}.infer at {place_of(node, inputs)}")
         raise
-    if not isinstance(output, TensorSpec) or not output.shape:
-        raise ConformanceError(
-            f"{type(layer).__name__}.infer returned no spec of an output",
-            where=place_of(node, inputs),
-            got=shorten(output),
-            expected="a TensorSpec with at least one axis",
-        )
-    return output
 
 
 def specs(network: Network) -> dict[str, TensorSpec]:
@@ -78,20 +86,7 @@ def specs(network: Network) -> dict[str, TensorSpec]:
         (4, 6, 6)
     """
     check_network(network, "specs()")
-    return infer_all(network.nodes, {source.name: source.spec for source in network.inputs})
-
-
-def infer_all(nodes: Iterable[Node], sources: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
-    """Infers the specs of nodes in execution order.
-
-    Args:
-        nodes: The nodes.
-        sources: Specs of the values that they read and do not make.
-
-    Returns:
-        Specs by name, sources included.
-    """
-    known = dict(sources)
-    for node in nodes:
+    known = {source.name: source.spec for source in network.inputs}
+    for node in network.nodes:
         known[node.name] = infer(node, tuple([known[name] for name in node.inputs]))
     return known

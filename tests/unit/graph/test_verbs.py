@@ -274,7 +274,7 @@ def test_a_part_that_the_builder_does_not_know():
         """A part of another package."""
 
     with pytest.raises(InvalidTypeError, match="this part cannot be built"):
-        Builder((Input("x", (3, 4, 4)),)).add([Strange()])
+        Builder((Input("x", (3, 4, 4)),)).write([Strange()])
 
 
 def test_from_nodes_checks_the_structure():
