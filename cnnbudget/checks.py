@@ -7,14 +7,14 @@ that refuses, which knows the class and the field and so can name them.
 from __future__ import annotations
 
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from attrs import fields
 
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, did_you_mean, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from attrs import Attribute
 
@@ -70,17 +70,17 @@ def exact_int(value: Any, what: str, least: int = 1, most: int = LARGEST) -> int
     return number
 
 
-def int_from(value: Any) -> int:
+def int_from(value: SupportsIndex) -> int:
     """Normalises an int-like value to ``int``; leaves everything else, and bools, for the validator to refuse."""
     if type(value) is not int and not isinstance(value, bool) and hasattr(value, "__index__"):
         try:
             return index(value)
         except TypeError:  # a numpy array of floats has __index__ and refuses
             pass
-    return value  # type: ignore[no-any-return]  # the validator refuses what is no int
+    return value  # type: ignore[return-value]  # the validator refuses what is no int
 
 
-def number_from(value: Any) -> Any:
+def number_from(value: float) -> float:
     """Normalises a subclass of ``float``, such as numpy's double, to ``float``; leaves the rest for the validator.
 
     Example:
@@ -90,9 +90,9 @@ def number_from(value: Any) -> Any:
     return float(value) if isinstance(value, float) else value
 
 
-def axes_from(value: Any) -> int | tuple[int, ...]:
+def axes_from(value: SupportsIndex | Sequence[SupportsIndex]) -> int | tuple[int, ...]:
     """Normalises an int or a sequence of ints, one per axis."""
-    return tuple(map(int_from, value)) if isinstance(value, (tuple, list)) else int_from(value)
+    return tuple(map(int_from, value)) if isinstance(value, (tuple, list)) else int_from(value)  # type: ignore[arg-type]
 
 
 def _name_of(instance: Any, attribute: Attribute[Any]) -> str:

@@ -15,6 +15,9 @@ from cnnbudget.checks import axes_from, exact_int, int_from, one_of
 from cnnbudget.errors import InvalidValueError, ShapeError, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import SupportsIndex
+
     from attrs import Attribute
 
     from cnnbudget.checks import Validator
@@ -50,13 +53,15 @@ _WORDS = ("same", "valid")
 _SIDES = "an int, one int per spatial axis, or one (before, after) pair per spatial axis"
 
 
-def padding_from(value: Any) -> Padding:
+def padding_from(
+    value: str | SupportsIndex | Sequence[SupportsIndex] | Sequence[Sequence[SupportsIndex]],
+) -> Padding:
     """Normalises a padding: lists to tuples, numpy ints to ints; leaves the rest for the validator to refuse."""
     if isinstance(value, str):
         return value
     if isinstance(value, (tuple, list)) and all(isinstance(pair, (tuple, list)) for pair in value):
         return tuple(tuple(map(int_from, pair)) for pair in value)  # type: ignore[return-value]  # pairs, says the validator
-    return axes_from(value)
+    return axes_from(value)  # type: ignore[arg-type]  # no pairs, as just seen
 
 
 def is_padding(instance: Any, attribute: Attribute[Any], value: Any) -> None:

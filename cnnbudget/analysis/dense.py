@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from cnnbudget.analysis.visitor import Use, Visitor, visits
 from cnnbudget.analysis.walk import walk
-from cnnbudget.layers.conv import Conv
+from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
 from cnnbudget.tables import Column, html_table, text_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ _COLUMNS = (
     Column("output", right=True),
     Column("convolution", right=True),
     Column("unshared local", right=True),
-    Column("fully connected", right=True),
+    Column("dense, one map", right=True),
+    Column("dense, all maps", right=True),
 )
 
 
@@ -32,13 +33,21 @@ _COLUMNS = (
 class DenseRow:
     """One convolution against layers that connect the same volumes without sharing weights.
 
+    The convolution counts for its whole output, all feature maps together, and so do ``unshared`` and ``dense``; ``dense_map`` is for
+    one map. Groups do not matter to a fully connected layer: there every neuron sees all channels, also against a depthwise
+    convolution.
+
     Args:
         node: The node's name.
         input_shape: ``(C, *spatial)`` of its input.
         output_shape: ``(filters, *spatial)`` of its output.
         shared: Parameters of the convolution.
-        unshared: Parameters if every output position had a kernel (and bias) of its own: the same connections, not shared.
-        dense: Parameters if every output number were connected to every input number of the whole volume.
+        unshared: Parameters if every output position had a kernel (and bias) of its own: the same connections, not shared. For a
+            transposed convolution every input position has a kernel, and every output position a bias.
+        dense_map: Weights if every neuron of one output feature map were connected to every number of the input's whole volume:
+            inputs x positions. Biases, one a neuron, are not counted here, as in the book.
+        dense: Parameters if that held for all feature maps of the output, with a bias for every neuron where the convolution has
+            biases.
     """
 
     node: str
@@ -46,6 +55,7 @@ class DenseRow:
     output_shape: Shape
     shared: int
     unshared: int
+    dense_map: int
     dense: int
 
 
@@ -53,7 +63,8 @@ class DenseRow:
 class DenseEquivalent:
     """The convolutions of a network, each against its dense equivalents.
 
-    *Counts*: weights and biases (biases where the convolution has them). *Does not count*: other layers.
+    *Counts*: weights and biases (biases where the convolution has them) of ordinary, grouped, depthwise and transposed
+    convolutions. *Does not count*: other layers; those that are locally connected or dense already share nothing.
     """
 
     convolutions: tuple[DenseRow, ...] = field(repr=False)
@@ -74,7 +85,7 @@ class DenseEquivalent:
         return sum(row.dense for row in self.convolutions)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows as data: ``node``, ``input``, ``output``, ``shared``, ``unshared``, ``dense``."""
+        """The rows as data: ``node``, ``input``, ``output``, ``shared``, ``unshared``, ``dense_map``, ``dense``."""
         return [
             {
                 "node": row.node,
@@ -82,6 +93,7 @@ class DenseEquivalent:
                 "output": row.output_shape,
                 "shared": row.shared,
                 "unshared": row.unshared,
+                "dense_map": row.dense_map,
                 "dense": row.dense,
             }
             for row in self.convolutions
@@ -94,7 +106,7 @@ class DenseEquivalent:
         return html_table(_COLUMNS, [tuple(row.values()) for row in self.rows()], total=self._total())
 
     def _total(self) -> tuple[object, ...]:
-        return ("total", "", "", self.shared, self.unshared, self.dense)
+        return ("total", "", "", self.shared, self.unshared, "", self.dense)
 
 
 class DenseVisitor(Visitor[DenseRow | None]):
@@ -107,22 +119,32 @@ class DenseVisitor(Visitor[DenseRow | None]):
         """Answers nothing for layers that are no convolution."""
         return None
 
-    @visits(Conv)
+    @visits(Conv, DepthwiseConv)
     def convolution(self, use: Use[DenseRow | None]) -> DenseRow:
-        """Counts the three ways to connect a convolution's volumes."""
-        layer = use.layer
-        assert isinstance(layer, Conv)  # noqa: S101  # what @visits guarantees, told to the type checker
-        (value,), output = use.inputs, use.output
-        shared = sum(map(prod, layer.parameters(use.inputs).values()))
-        biases = output.element_count if layer.bias else 0
-        return DenseRow(
-            use.node.name,
-            value.shape,
-            output.shape,
-            shared,
-            shared * prod(output.spatial),
-            value.element_count * output.element_count + biases,
-        )
+        """Counts the ways to connect a convolution's volumes: a kernel of its own for every output position."""
+        return _row(use, prod(use.output.spatial))
+
+    @visits(ConvTranspose)
+    def transposed(self, use: Use[DenseRow | None]) -> DenseRow:
+        """Likewise: a kernel of its own for every input position."""
+        return _row(use, prod(use.inputs[0].spatial))
+
+
+def _row(use: Use[DenseRow | None], kernels: int) -> DenseRow:
+    layer: Any = use.layer
+    (value,), output = use.inputs, use.output
+    sizes = {name: prod(shape) for name, shape in layer.parameters(use.inputs).items()}
+    biases = output.element_count if "bias" in sizes else 0
+    dense_map = value.element_count * prod(output.spatial)
+    return DenseRow(
+        use.node.name,
+        value.shape,
+        output.shape,
+        sum(sizes.values()),
+        sizes["weight"] * kernels + biases,
+        dense_map,
+        dense_map * output.channels + biases,
+    )
 
 
 def dense_equivalent(network: Network) -> DenseEquivalent:
@@ -135,12 +157,19 @@ def dense_equivalent(network: Network) -> DenseEquivalent:
         One row a convolution.
 
     Example:
+        The textbook's: 200 maps of 5x5 kernels on 100 x 150 pixels of three colours. One map's neurons have 45,000 inputs
+        each, and there are 15,000 of them.
+
         >>> from cnnbudget import Conv, Net
-        >>> print(Net.input(3, 100, 150).then(Conv(200, 5, padding="same")).dense_equivalent())
-        node       input       output  convolution  unshared local  fully connected
-        -----  ---------  -----------  -----------  --------------  ---------------
-        conv   3x100x150  200x100x150       15,200     228,000,000  135,003,000,000
-        -----  ---------  -----------  -----------  --------------  ---------------
-        total                               15,200     228,000,000  135,003,000,000
+        >>> dense = Net.input(3, 100, 150).then(Conv(200, 5, padding="same")).dense_equivalent()
+        >>> print(dense)
+        node       input       output  convolution  unshared local  dense, one map  dense, all maps
+        -----  ---------  -----------  -----------  --------------  --------------  ---------------
+        conv   3x100x150  200x100x150       15,200     228,000,000     675,000,000  135,003,000,000
+        -----  ---------  -----------  -----------  --------------  --------------  ---------------
+        total                               15,200     228,000,000                  135,003,000,000
+        >>> row = dense.convolutions[0]
+        >>> row.shared, row.dense_map == 45_000 * 15_000
+        (15200, True)
     """
     return DenseEquivalent(tuple([row for row in walk(network, DenseVisitor()).values() if row is not None]))

@@ -204,7 +204,7 @@ class Structure:
         count, depth = self.own_layers(), 0
         for part in self.inside():
             if isinstance(part, Structure):
-                inner, levels = part._size
+                inner, levels = part._size  # noqa: SLF001  # its own kind
                 count += inner
                 depth = max(depth, levels)
             else:

@@ -1,6 +1,7 @@
 """Hypothesis strategies for dependents: shapes, layers that can be applied to them, sequential networks, scenarios.
 
-Everything drawn is valid by construction, so that a property states what it is about and needs no ``assume``.
+Everything drawn is valid by construction, so that a property states what it is about and needs no ``assume``. Every built-in
+layer, and networks with branches, are drawn by :mod:`cnnbudget.testing.graphs`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cnnbudget.memory.retention import FreeAfterUse, KeepAll
 from cnnbudget.memory.scenario import Inference, Scenario, Training
 from cnnbudget.net import Net
 from cnnbudget.tensors import Shape
-from cnnbudget.windows import effective_kernel
+from cnnbudget.windows import effective_kernel, sides_of
 
 try:
     from hypothesis import strategies as st
@@ -32,7 +33,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -63,19 +64,25 @@ def shapes(draw: DrawFn, rank: int | None = None, *, max_channels: int = 8, max_
     return (draw(st.integers(1, max_channels)), *draw(st.tuples(*[st.integers(1, max_size)] * axes)))
 
 
-def _short(values: list[int], short: bool) -> int | tuple[int, ...]:  # noqa: FBT001  # drawn: both spellings are legal
+def short_form(values: list[int], short: bool) -> int | tuple[int, ...]:  # noqa: FBT001  # drawn: both spellings are legal
     """Writes equal values for all axes as one int, at times: both spellings must mean the same."""
     return values[0] if short and len({*values}) == 1 else tuple(values)
 
 
-def _per_axis(draw: DrawFn, rank: int, one: SearchStrategy[int]) -> list[int]:
+def draw_per_axis(draw: DrawFn, rank: int, one: SearchStrategy[int]) -> list[int]:
     """Draws one value for all axes, as most people write, or one for each."""
     return [draw(one)] * rank if draw(st.booleans()) else [draw(one) for _ in range(rank)]
 
 
+def fill_modes(spatial: Shape, sides: Sequence[tuple[int, int]], zeros: str) -> SearchStrategy[str]:
+    """Draws how a border is filled: with zeros, whatever they are called, or with what there is enough of to copy."""
+    spare = min(n - max(pair) for n, pair in zip(spatial, sides, strict=True))
+    return st.sampled_from([zeros, "replicate", *["circular"] * (spare >= 0), *["reflect"] * (spare >= 1)])
+
+
 @st.composite
 def convolutions(draw: DrawFn, shape: Shape, *, max_filters: int = 8) -> Conv:
-    """Draws convolutions that can be applied to a shape: any stride, dilation, groups, and every spelling of padding.
+    """Draws convolutions that can be applied to a shape: any stride, dilation, groups, and every spelling and mode of padding.
 
     Args:
         draw: Given by hypothesis.
@@ -94,8 +101,8 @@ def convolutions(draw: DrawFn, shape: Shape, *, max_filters: int = 8) -> Conv:
     """
     channels, *spatial = shape
     rank = len(spatial)
-    kernel = _per_axis(draw, rank, st.integers(1, 5))
-    dilation = _per_axis(draw, rank, st.integers(1, 3))
+    kernel = draw_per_axis(draw, rank, st.integers(1, 5))
+    dilation = draw_per_axis(draw, rank, st.integers(1, 3))
     missing = [max(0, effective_kernel(k, d) - n) for k, d, n in zip(kernel, dilation, spatial, strict=True)]
     groups = draw(st.sampled_from([n for n in range(1, channels + 1) if channels % n == 0]))
     spelling = draw(st.sampled_from(["same", "valid", "int", "ints", "pairs"]))
@@ -112,14 +119,22 @@ def convolutions(draw: DrawFn, shape: Shape, *, max_filters: int = 8) -> Conv:
         first = [draw(st.integers(0, 3)) for _ in spatial]
         last = [max(0, least - before) + draw(st.integers(0, 2)) for before, least in zip(first, missing, strict=True)]
         padding = tuple(zip(first, last, strict=True))
+    stride = draw_per_axis(draw, rank, st.integers(1, 3))
     return Conv(
         groups * draw(st.integers(1, max(1, max_filters // groups))),
-        _short(kernel, draw(st.booleans())),
-        stride=_short(_per_axis(draw, rank, st.integers(1, 3)), draw(st.booleans())),
+        short_form(kernel, draw(st.booleans())),
+        stride=short_form(stride, draw(st.booleans())),
         padding=padding,
-        dilation=_short(dilation, draw(st.booleans())),
+        dilation=short_form(dilation, draw(st.booleans())),
         groups=groups,
         bias=draw(st.booleans()),
+        padding_mode=draw(
+            fill_modes(
+                tuple(spatial),
+                sides_of("Conv", tuple(spatial), padding, tuple(kernel), tuple(stride), tuple(dilation)),
+                "zeros",
+            )
+        ),
     )
 
 
@@ -151,7 +166,7 @@ def pools(draw: DrawFn, shape: Shape) -> MaxPool | AvgPool:
     ]
     halves = [k // 2 for k in kernel]
     stride = draw(
-        st.none() | st.builds(_short, st.tuples(*[st.integers(1, 3)] * len(spatial)).map(list), st.booleans())
+        st.none() | st.builds(short_form, st.tuples(*[st.integers(1, 3)] * len(spatial)).map(list), st.booleans())
     )
     padding = draw(
         st.sampled_from(["same", "valid"])
@@ -160,15 +175,16 @@ def pools(draw: DrawFn, shape: Shape) -> MaxPool | AvgPool:
         | st.tuples(*(st.tuples(st.integers(0, half), st.integers(0, half)) for half in halves))
     )
     ceil_mode = draw(st.booleans())
-    size = _short(kernel, draw(st.booleans()))
+    size = short_form(kernel, draw(st.booleans()))
     if dilated or draw(st.booleans()):
-        dilations = _short(dilation, draw(st.booleans()))
+        dilations = short_form(dilation, draw(st.booleans()))
         return MaxPool(size, stride=stride, padding=padding, ceil_mode=ceil_mode, dilation=dilations)
-    return AvgPool(size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    include = draw(st.booleans())
+    return AvgPool(size, stride=stride, padding=padding, ceil_mode=ceil_mode, count_include_pad=include)
 
 
 def layers(shape: Shape, *, views: bool = True) -> SearchStrategy[Layer]:
-    """Draws built-in layers that can be applied to a shape; none of them works in place.
+    """Draws the commonest built-in layers that can be applied to a shape; none of them works in place.
 
     Args:
         shape: ``(C, *spatial)``.

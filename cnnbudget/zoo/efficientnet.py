@@ -15,7 +15,7 @@ from cnnbudget.layers.activation import Sigmoid, SiLU
 from cnnbudget.layers.linear import Linear
 from cnnbudget.layers.merge import Add
 from cnnbudget.layers.pool import AdaptiveAvgPool
-from cnnbudget.layers.regularize import DropPath, Dropout
+from cnnbudget.layers.regularize import Dropout, DropPath
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import conv_unit, numbered, round_channels

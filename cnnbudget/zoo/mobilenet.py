@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnbudget.graph.block import Block, Branch
-from cnnbudget.layers.activation import ReLU6, Softmax
+from cnnbudget.layers.activation import ReLU6
 from cnnbudget.layers.conv import Conv, DepthwiseConv
 from cnnbudget.layers.linear import Linear
 from cnnbudget.layers.merge import Add
@@ -130,7 +130,6 @@ def mobilenet_v1(
     width: float = 1,
     dropout: float = 0.001,
     pad_first: bool = False,
-    softmax: bool = False,
 ) -> Net:
     """MobileNet of Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications" (2017).
 
@@ -145,7 +144,6 @@ def mobilenet_v1(
         dropout: Rate of the dropout before the last layer.
         pad_first: Whether a layer of its own pads for every strided depthwise convolution, as in Keras, always at the end. On
             even sizes that gives the shapes of ``"same"``; on odd ones, one pixel less.
-        softmax: Whether the outputs are probabilities, as in Keras.
 
     Returns:
         The net.
@@ -165,7 +163,6 @@ def mobilenet_v1(
             Dropout(dropout),
             Conv(num_classes, 1),
             Flatten(),
-            *([Softmax()] if softmax else []),
             name="classifier",
         )
     )

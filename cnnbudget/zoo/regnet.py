@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import log
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnnbudget.graph.block import Block, Branch
 from cnnbudget.layers.activation import ReLU, Sigmoid
