@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from cnnbudget.dtypes import BF16 as BF16
     from cnnbudget.dtypes import BFLOAT16 as BFLOAT16
     from cnnbudget.dtypes import BOOL as BOOL
-    from cnnbudget.dtypes import DType as DType
     from cnnbudget.dtypes import FLOAT16 as FLOAT16
     from cnnbudget.dtypes import FLOAT32 as FLOAT32
     from cnnbudget.dtypes import FLOAT64 as FLOAT64
     from cnnbudget.dtypes import FP16 as FP16
     from cnnbudget.dtypes import FP32 as FP32
-    from cnnbudget.dtypes import INT32 as INT32
     from cnnbudget.dtypes import INT4 as INT4
-    from cnnbudget.dtypes import INT64 as INT64
     from cnnbudget.dtypes import INT8 as INT8
+    from cnnbudget.dtypes import INT32 as INT32
+    from cnnbudget.dtypes import INT64 as INT64
+    from cnnbudget.dtypes import UINT8 as UINT8
+    from cnnbudget.dtypes import DType as DType
     from cnnbudget.dtypes import Precision as Precision
     from cnnbudget.dtypes import Role as Role
-    from cnnbudget.dtypes import UINT8 as UINT8
     from cnnbudget.errors import CnnBudgetError as CnnBudgetError
     from cnnbudget.errors import ConformanceError as ConformanceError
     from cnnbudget.errors import InvalidTypeError as InvalidTypeError
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from cnnbudget.graph.edit import replace_layers as replace_layers
     from cnnbudget.graph.edit import subnetwork as subnetwork
     from cnnbudget.graph.edit import swap_head as swap_head
+    from cnnbudget.graph.idioms import separable_conv as separable_conv
     from cnnbudget.graph.nodes import Input as Input
     from cnnbudget.graph.nodes import Network as Network
     from cnnbudget.graph.nodes import Node as Node
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from cnnbudget.layers.activation import CELU as CELU
     from cnnbudget.layers.activation import ELU as ELU
     from cnnbudget.layers.activation import GELU as GELU
+    from cnnbudget.layers.activation import SELU as SELU
     from cnnbudget.layers.activation import Hardsigmoid as Hardsigmoid
     from cnnbudget.layers.activation import Hardswish as Hardswish
     from cnnbudget.layers.activation import Hardtanh as Hardtanh
@@ -86,9 +88,8 @@ if TYPE_CHECKING:
     from cnnbudget.layers.activation import PReLU as PReLU
     from cnnbudget.layers.activation import ReLU as ReLU
     from cnnbudget.layers.activation import ReLU6 as ReLU6
-    from cnnbudget.layers.activation import SELU as SELU
-    from cnnbudget.layers.activation import SiLU as SiLU
     from cnnbudget.layers.activation import Sigmoid as Sigmoid
+    from cnnbudget.layers.activation import SiLU as SiLU
     from cnnbudget.layers.activation import Softmax as Softmax
     from cnnbudget.layers.activation import Softplus as Softplus
     from cnnbudget.layers.activation import Tanh as Tanh
@@ -123,8 +124,8 @@ if TYPE_CHECKING:
     from cnnbudget.layers.rearrange import PixelShuffle as PixelShuffle
     from cnnbudget.layers.rearrange import PixelUnshuffle as PixelUnshuffle
     from cnnbudget.layers.rearrange import Unfold as Unfold
-    from cnnbudget.layers.regularize import DropPath as DropPath
     from cnnbudget.layers.regularize import Dropout as Dropout
+    from cnnbudget.layers.regularize import DropPath as DropPath
     from cnnbudget.layers.reshape import Crop as Crop
     from cnnbudget.layers.reshape import Flatten as Flatten
     from cnnbudget.layers.reshape import Permute as Permute
@@ -244,6 +245,7 @@ _HOMES = {
         "subnetwork",
         "swap_head",
     ),
+    "graph.idioms": ("separable_conv",),
     "graph.nodes": (
         "Input",
         "Network",
@@ -373,7 +375,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "__version__",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
@@ -519,6 +521,7 @@ __all__ = [  # noqa: PLE0604
     "rename",
     "replace_layer",
     "replace_layers",
+    "separable_conv",
     "specs",
     "subnetwork",
     "summary",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnnbudget.analysis.visitor import Use, Visitor, visits
+from cnnbudget.analysis.visitor import Use, Visitor, missing_rule, visits
 from cnnbudget.analysis.walk import walk
 from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
 from cnnbudget.tables import Column, html_table, text_table
@@ -33,9 +33,9 @@ _COLUMNS = (
 class DenseRow:
     """One convolution against layers that connect the same volumes without sharing weights.
 
-    The convolution counts for its whole output, all feature maps together, and so do ``unshared`` and ``dense``; ``dense_map`` is for
-    one map. Groups do not matter to a fully connected layer: there every neuron sees all channels, also against a depthwise
-    convolution.
+    The convolution counts for its whole output, all feature maps together, and so do ``unshared`` and ``dense``; ``dense_map`` is
+    for one map. Groups do not matter to a fully connected layer: there every neuron sees all channels, also against a
+    depthwise convolution.
 
     Args:
         node: The node's name.
@@ -131,17 +131,20 @@ class DenseVisitor(Visitor[DenseRow | None]):
 
 
 def _row(use: Use[DenseRow | None], kernels: int) -> DenseRow:
-    layer: Any = use.layer
     (value,), output = use.inputs, use.output
-    sizes = {name: prod(shape) for name, shape in layer.parameters(use.inputs).items()}
+    parameters = use.layer.parameters(use.inputs)
+    if parameters is None:
+        raise missing_rule("parameters", use.node, use.inputs)
+    sizes = {name: prod(shape) for name, shape in parameters.items()}
+    shared = sum(sizes.values())
     biases = output.element_count if "bias" in sizes else 0
     dense_map = value.element_count * prod(output.spatial)
     return DenseRow(
         use.node.name,
         value.shape,
         output.shape,
-        sum(sizes.values()),
-        sizes["weight"] * kernels + biases,
+        shared,
+        (shared - sizes.get("bias", 0)) * kernels + biases,
         dense_map,
         dense_map * output.channels + biases,
     )
