@@ -1,271 +1,258 @@
-"""Hypothesis strategies for graphs: every built-in layer, blocks that branch, nest, repeat and share, and whole networks.
+"""Hypothesis strategies for graphs: nested blocks that branch, repeat and share, and whole networks, of every built-in layer.
 
-They go beyond :mod:`cnnbudget.testing.strategies`, and like there everything drawn is valid by construction: shapes meet at every
-merge, labels exist before they are joined, parameters are shared by layers that have the same, and an in-place layer
-overwrites nothing that somebody still needs, in inference or in training.
+Like everything in :mod:`cnnbudget.testing.strategies` they are valid by construction: shapes meet at every merge, labels exist
+before they are joined, parameters are shared by layers that have the same, and an in-place layer overwrites nothing that
+somebody still needs, in inference or in training.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
+from hypothesis import strategies as st
 
 from cnnbudget.graph.block import Block, Branch, Join, Output, Part, Repeat, Tap
-from cnnbudget.layers import activation as act
-from cnnbudget.layers import norm, pool, rearrange, reshape
 from cnnbudget.layers.base import Layer
-from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
+from cnnbudget.layers.conv import Conv
 from cnnbudget.layers.linear import Linear
-from cnnbudget.layers.local import LocallyConnected
 from cnnbudget.layers.merge import Add, Concat, Maximum, Multiply
-from cnnbudget.layers.regularize import Dropout, DropPath
+from cnnbudget.layers.pool import AdaptiveAvgPool, AdaptiveMaxPool, MaxPool
+from cnnbudget.layers.reshape import Reshape
 from cnnbudget.layers.resize import Upsample
-from cnnbudget.layers.scale import Identity, Scale
+from cnnbudget.layers.scale import Identity
 from cnnbudget.net import Net
 from cnnbudget.tensors import Shape, TensorSpec
-from cnnbudget.testing.strategies import convolutions, draw_per_axis, fill_modes, pools, shapes, short_form, st
-from cnnbudget.windows import effective_kernel
+from cnnbudget.testing.families import GROWING, INPLACE, KINDS, all_layers, merges
+from cnnbudget.testing.strategies import shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from hypothesis.strategies import DrawFn, SearchStrategy
+    from hypothesis.strategies import DrawFn
 
-__all__ = ["INPLACE", "KINDS", "all_layers", "blocks", "graphs", "merges"]
+__all__ = ["blocks", "graphs"]
 
-_BOOL, _MOST = st.booleans(), 2000  # beyond so many elements, nothing that grows is appended
-
-
-def _divisors(number: int) -> SearchStrategy[int]:
-    return st.sampled_from([n for n in range(1, number + 1) if number % n == 0])
+_LARGE = 2000  # to a value of more elements, nothing is appended that makes much of little
+_MODEST = tuple(kind for kind in KINDS if kind not in GROWING)
+_SCOPES = st.none() | st.sampled_from(["stem", "stage", "block2", "deep/er"])
 
 
-def _axes(shape: Shape) -> SearchStrategy[int]:
-    return st.integers(-len(shape), len(shape) - 1)
+@frozen
+class _Tip:
+    """The end of a chain: its shape, whether nobody else needs its storage, and whether a layer made it."""
+
+    shape: Shape
+    free: bool = False
+    made: bool = False
+
+    def after(self, layer: Layer, *others: Shape) -> _Tip:
+        """The end behind a further layer, by what the layer says of itself."""
+        inputs = tuple(map(TensorSpec, (self.shape, *others)))
+        output = layer.infer(inputs)
+        kept = layer.saved(inputs, output)
+        own = all(layer.alias(inputs, output, training=training) is None for training in (False, True))
+        return _Tip(output.shape, (own or (self.free and not kept.inputs)) and not kept.output, made=True)
 
 
-def _like(kind: type[Layer], **more: SearchStrategy[Any]) -> Callable[[Shape], SearchStrategy[Layer]]:
-    """Strategies of a layer whose settings do not depend on the shape."""
-    return lambda shape: st.builds(kind, **more)
+class _Writer:
+    """Draws the parts of a chain in the order in which they are written out, and knows what may come next."""
 
+    def __init__(self, draw: DrawFn, taps: dict[str, Shape], *, inplace: bool) -> None:
+        self.draw = draw
+        self.taps = taps
+        self.inplace = inplace
+        self.words = 0
 
-def _of_conv(kind: type[Layer], *settings: str, **more: SearchStrategy[Any]) -> Callable[[Shape], SearchStrategy[Layer]]:
-    """Strategies of a layer that has some settings of a convolution: they fit it where they fit the convolution."""
+    def chain(self, tip: _Tip, level: int, most: int) -> tuple[list[Part], _Tip]:
+        parts: list[Part] = []
+        for _ in range(self.draw(st.integers(1, most))):
+            kinds: list[Callable[[_Tip, int], tuple[list[Part], _Tip]]] = [*[self.layer] * 4, self.tap]
+            if self.inplace and tip.free:
+                kinds += [self.overwriter] * 2
+            if self.taps:
+                kinds += [self.join] * 2
+            if level:
+                kinds += [self.block, self.repeat, self.branch, self.branch, self.residual, self.share, self.output]
+            more, tip = self.draw(st.sampled_from(kinds))(tip, level - 1)
+            parts += more
+        return parts, tip
 
-    def build(conv: Conv, **others: Any) -> Layer:
-        return kind(**{name: getattr(conv, name) for name in settings}, **others)
+    def then(self, tip: _Tip, *layers: Layer) -> tuple[list[Part], _Tip]:
+        for layer in layers:
+            tip = tip.after(layer)
+        return list(layers), tip
 
-    return lambda shape: st.builds(build, convolutions(shape), **more)
+    def layer(self, tip: _Tip, _: int) -> tuple[list[Part], _Tip]:
+        return self.then(tip, self.draw(all_layers(tip.shape, _MODEST if prod(tip.shape) > _LARGE else KINDS)))
 
+    def overwriter(self, tip: _Tip, _: int) -> tuple[list[Part], _Tip]:
+        return self.then(tip, evolve(self.draw(all_layers(tip.shape, INPLACE)), inplace=True))  # type: ignore[call-arg]
 
-def _of_pool(kind: type[Layer], **more: SearchStrategy[Any]) -> Callable[[Shape], SearchStrategy[Layer]]:
-    """Strategies of a layer that pools over windows."""
+    def block(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
+        parts, tip = self.chain(tip, level, 3)
+        return [Block(*parts, name=self.draw(_SCOPES))], tip
 
-    def build(drawn: pool.MaxPool | pool.AvgPool, **others: Any) -> Layer:
-        settings = ("kernel", "stride", "padding", "ceil_mode", *["dilation"] * (kind is type(drawn) is pool.MaxPool))
-        return kind(**{name: getattr(drawn, name) for name in settings}, **others)
+    def to(self, tip: _Tip, shape: Shape) -> tuple[list[Part], _Tip]:
+        """Whatever makes one shape of another; nothing where they are equal."""
+        rank = len(shape) - 1
+        if tip.shape == shape:
+            return [], tip
+        if len(tip.shape) != len(shape):
+            means = (Reshape(1, -1), AdaptiveAvgPool(prod(shape)), Reshape(shape))
+            return self.then(tip, *means)
+        if not rank:
+            return self.then(tip, Linear(shape[0]))
+        layers: list[Layer] = []
+        if tip.shape[1:] != shape[1:]:
+            layers.append(self.draw(st.sampled_from([Upsample(size=shape[1:]), AdaptiveMaxPool(shape[1:])])))
+        if tip.shape[0] != shape[0]:
+            layers.append(Conv(shape[0], 1, bias=False))
+        return self.then(tip, *layers)
 
-    return lambda shape: st.builds(build, pools(shape), **more)
+    def again(self, tip: _Tip, level: int) -> tuple[Block, _Tip]:
+        """A block that keeps the shape, and may be written out several times: it joins only what it has labelled itself."""
+        before, self.taps = self.taps, {}
+        parts, end = self.chain(evolve(tip, free=False), level, 2)
+        more, end = self.to(end, tip.shape)
+        self.taps = before | self.taps
+        return Block(*parts, *more), end
 
+    def repeat(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
+        body, end = self.again(tip, level)
+        return [Repeat(body, self.draw(st.integers(1, 3)), name=self.draw(_SCOPES))], end
 
-@st.composite
-def _transposed(draw: DrawFn, shape: Shape) -> ConvTranspose:
-    channels, *spatial = shape
-    rank = len(spatial)
-    kernel, stride = (draw_per_axis(draw, rank, st.integers(1, most)) for most in (4, 3))
-    dilation = draw_per_axis(draw, rank, st.integers(1, 2))
-    groups = draw(_divisors(channels))
-    extra: int | tuple[int, ...] = 0
-    padding: Any = draw(st.sampled_from(["same", "valid", "numbers"]))
-    if padding == "numbers":
-        each = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
-        extra = short_form(each, draw(_BOOL))
-        sizes = [  # before anything is cut; one position must stay
-            (n - 1) * s + effective_kernel(k, d) + e
-            for n, s, k, d, e in zip(spatial, stride, kernel, dilation, each, strict=True)
-        ]
-        before = [draw(st.integers(0, min(2, size - 1))) for size in sizes]
-        after = [draw(st.integers(0, min(2, size - 1 - b))) for size, b in zip(sizes, before, strict=True)]
-        even = [min(pair) for pair in zip(before, after, strict=True)]
-        padding = draw(st.sampled_from([tuple(zip(before, after, strict=True)), tuple(even), min(even)]))
-    return ConvTranspose(
-        groups * draw(st.integers(1, max(1, 6 // groups))),
-        short_form(kernel, draw(_BOOL)),
-        stride=short_form(stride, draw(_BOOL)),
-        padding=padding,
-        output_padding=extra,
-        dilation=short_form(dilation, draw(_BOOL)),
-        groups=groups,
-        bias=draw(_BOOL),
-    )
+    def share(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
+        self.words += 1
+        word = f"shared{self.words}"
+        kind = self.draw(st.sampled_from(["twice", "twins", "sizes"]))
+        if kind == "sizes" and len(tip.shape) > 1:  # one convolution on maps of several sizes
+            head = Block(Conv(tip.shape[0], 3, padding=1), share=word)
+            return [head, MaxPool(1, stride=2), head], self.then(
+                tip, Conv(tip.shape[0], 3, padding=1), MaxPool(1, stride=2), Conv(tip.shape[0], 1)
+            )[1]
+        body, end = self.again(tip, level)
+        body = Block(*body.parts, share=word)
+        if kind == "twins":
+            return [Branch(body, body, merge=Maximum())], end.after(Maximum(), end.shape)
+        return [body, body], end
 
+    def branch(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
+        start = evolve(tip, free=False)
+        parts, end = self.chain(start, level, 2)
+        merge, others = self.draw(merges(end.shape))
+        ways: list[Part | None] = [Block(*parts)]
+        for shape in others:
+            if shape == start.shape and self.draw(st.booleans()):
+                ways.append(None)
+                continue
+            parts, way = self.chain(start, level, 2)
+            ways.append(Block(*parts, *self.to(way, shape)[0]))
+        merge = self.in_place(merge, end)
+        return [Branch(*ways, merge=merge)], end.after(merge, *others)
 
-def _sizes(most: int, rank: int) -> SearchStrategy[int | tuple[int, ...]]:
-    one = st.integers(1, most)
-    return one | st.tuples(*[one] * rank)
+    def residual(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
+        start = evolve(tip, free=False)
+        parts, end = self.chain(start, level, 3)
+        shortcut: Block | None = None
+        if self.draw(st.booleans()):
+            more, end = self.to(end, tip.shape)
+            parts += more
+        elif end.shape != tip.shape:
+            shortcut = Block(*self.to(start, end.shape)[0])
+        merge = self.in_place(Add(), end)
+        return [Branch(Block(*parts), shortcut, merge=merge)], end.after(merge, end.shape)
 
+    def in_place(self, merge: Layer, end: _Tip) -> Layer:
+        if isinstance(merge, Add) and self.inplace and end.free:
+            return Add(inplace=self.draw(st.booleans()))
+        return merge
 
-def _adaptive(kind: type[Layer]) -> Callable[[Shape], SearchStrategy[Layer]]:
-    one = st.integers(1, 7)
-    return lambda shape: st.builds(kind, one | st.none() | st.tuples(*[one | st.none()] * (len(shape) - 1)))
+    def tap(self, tip: _Tip, _: int) -> tuple[list[Part], _Tip]:
+        label = self.draw(st.sampled_from(["early", "late"]))
+        self.taps[label] = tip.shape
+        return [Tap(label)], evolve(tip, free=False)
 
+    def join(self, tip: _Tip, _: int) -> tuple[list[Part], _Tip]:
+        label = self.draw(st.sampled_from(sorted(self.taps)))
+        other = self.taps[label]
+        parts, tip = self.to(tip, (tip.shape[0], *other[1:]) if len(tip.shape) == len(other) else other)
+        fitting = [Concat(), Add(), Multiply(), Maximum()] if tip.shape == other else [Concat()]
+        merge = self.in_place(self.draw(st.sampled_from(fitting)), tip)
+        return [*parts, Join(label, merge=merge)], tip.after(merge, other)
 
-@st.composite
-def _layer_norms(draw: DrawFn, shape: Shape) -> norm.LayerNorm:
-    axes = draw(st.lists(st.sampled_from(range(len(shape))), min_size=1, unique=True))
-    signed = [axis - len(shape) if draw(_BOOL) else axis for axis in axes]
-    return norm.LayerNorm(short_form(signed, draw(_BOOL)), affine=draw(_BOOL), bias=draw(_BOOL))
-
-
-@st.composite
-def _flattenings(draw: DrawFn, shape: Shape) -> reshape.Flatten:
-    start, end = sorted(draw(st.tuples(*[st.integers(0, len(shape) - 1)] * 2)))
-    return draw(st.just(reshape.Flatten()) | st.just(reshape.Flatten(start=start, end=end - len(shape))))
-
-
-@st.composite
-def _reshapings(draw: DrawFn, shape: Shape) -> reshape.Reshape:
-    count = prod(shape)
-    part = draw(_divisors(shape[0]))
-    sizes = draw(st.permutations(shape) | st.sampled_from([[count], [part, count // part], [count // part, 1, part]]))
-    chosen = draw(st.none() | st.integers(0, len(sizes) - 1))
-    return reshape.Reshape([-1 if axis == chosen else size for axis, size in enumerate(sizes)])
-
-
-@st.composite
-def _splits(draw: DrawFn, shape: Shape) -> reshape.Split:
-    axis = draw(_axes(shape))
-    sections = draw(_divisors(shape[axis]))
-    return reshape.Split(sections, draw(st.integers(0, sections - 1)), axis=axis)
-
-
-@st.composite
-def _slices(draw: DrawFn, shape: Shape) -> reshape.Slice:
-    axis = draw(_axes(shape))
-    size = shape[axis]
-    start = draw(st.integers(0, size - 1))
-    stop = draw(st.integers(start + 1, size))
-    ends = [stop - size, stop] if stop < size else [None, size]
-    return reshape.Slice(start - size * draw(_BOOL), draw(st.sampled_from(ends)), axis=axis)
-
-
-@st.composite
-def _crops(draw: DrawFn, shape: Shape) -> reshape.Crop:
-    before = [draw(st.integers(0, min(3, n - 1))) for n in shape[1:]]
-    after = [draw(st.integers(0, min(3, n - 1 - b))) for n, b in zip(shape[1:], before, strict=True)]
-    even = [min(pair) for pair in zip(before, after, strict=True)]
-    return reshape.Crop(draw(st.sampled_from([tuple(zip(before, after, strict=True)), tuple(even), min(even)])))
-
-
-@st.composite
-def _pads(draw: DrawFn, shape: Shape) -> rearrange.Pad:
-    sides = [(draw(st.integers(1 - n, 3)), draw(st.integers(0, 3))) for n in shape[1:]]
-    sides = draw(st.just(sides) | st.just([(draw(st.integers(0, 3)),) * 2] * len(sides)))
-    amounts = sides[0][0] if len({*sum(sides, ())}) == 1 else tuple(sides)
-    return rearrange.Pad(amounts, mode=draw(fill_modes(shape[1:], sides, "zero")))
-
-
-@st.composite
-def _resizings(draw: DrawFn, shape: Shape) -> Upsample:
-    rank = len(shape) - 1
-    named = {1: ["linear"], 2: ["bilinear", "bicubic"], 3: ["trilinear"]}.get(rank, [])
-    mode = draw(st.sampled_from(["nearest", "nearest-exact", "area", *named]))
-    if draw(_BOOL):
-        return Upsample(size=draw(_sizes(9, rank)), mode=mode)
-    least = [1 / n for n in shape[1:]]
-    factors = st.tuples(*(st.integers(1, 3) | st.floats(min(1.0, 1.001 * n), 3) for n in least))
-    return Upsample(draw(factors | st.integers(1, 3) | st.floats(min(1.0, 1.001 * max(least)), 3)), mode=mode)
-
-
-_RATES, _SLOPES = st.sampled_from([0, 0.25, 1]), st.floats(0.0, 1.0)
-_AFFINE = {"affine": _BOOL, "track_running_stats": _BOOL, "count_batches": _BOOL}
-
-_OF_WINDOWS: dict[type[Layer], Callable[[Shape], SearchStrategy[Layer]]] = {
-    Conv: convolutions,
-    DepthwiseConv: _of_conv(
-        DepthwiseConv, "kernel", "stride", "padding", "dilation", "bias", multiplier=st.integers(1, 2)
-    ),
-    ConvTranspose: _transposed,
-    LocallyConnected: _of_conv(LocallyConnected, "filters", "kernel", "stride", "padding", "bias"),
-    pool.MaxPool: _of_pool(pool.MaxPool),
-    pool.AvgPool: _of_pool(pool.AvgPool, count_include_pad=_BOOL),
-    pool.LPPool: _of_pool(pool.LPPool, norm=st.sampled_from([1, 2, 3.5])),
-    pool.AdaptiveAvgPool: _adaptive(pool.AdaptiveAvgPool),
-    pool.AdaptiveMaxPool: _adaptive(pool.AdaptiveMaxPool),
-    pool.GlobalAvgPool: _like(pool.GlobalAvgPool, keepdims=_BOOL),
-    pool.GlobalMaxPool: _like(pool.GlobalMaxPool, keepdims=_BOOL),
-    norm.InstanceNorm: _like(norm.InstanceNorm, **_AFFINE),
-    norm.LocalResponseNorm: _like(norm.LocalResponseNorm, size=st.integers(1, 7)),
-    reshape.Crop: _crops,
-    rearrange.Pad: _pads,
-    rearrange.PixelShuffle: lambda shape: st.builds(
-        rearrange.PixelShuffle, st.sampled_from([n for n in (1, 2, 3) if shape[0] % n ** (len(shape) - 1) == 0])
-    ),
-    rearrange.PixelUnshuffle: lambda shape: st.builds(
-        rearrange.PixelUnshuffle, st.sampled_from([n for n in (1, 2, 3) if all(size % n == 0 for size in shape[1:])])
-    ),
-    rearrange.ChannelShuffle: lambda shape: st.builds(rearrange.ChannelShuffle, _divisors(shape[0])),
-    rearrange.Unfold: _of_conv(rearrange.Unfold, "kernel", "stride", "padding", "dilation"),
-    Upsample: _resizings,
-}
-_OF_ALL: dict[type[Layer], Callable[[Shape], SearchStrategy[Layer]]] = {
-    **{kind: _like(kind) for kind in (act.ReLU, act.ReLU6, act.SELU, act.SiLU, act.Mish, act.Hardswish)},
-    **{kind: _like(kind) for kind in (act.Hardsigmoid, act.Sigmoid, act.Tanh, Identity)},
-    **{kind: _like(kind, alpha=st.floats(0.1, 2.0)) for kind in (act.ELU, act.CELU)},
-    act.LeakyReLU: _like(act.LeakyReLU, slope=_SLOPES),
-    act.PReLU: _like(act.PReLU, channelwise=_BOOL),
-    act.GELU: _like(act.GELU, approximate=_BOOL),
-    act.Hardtanh: _like(act.Hardtanh, low=st.floats(-2.0, 0.0), high=st.floats(0.5, 2.0)),
-    act.Softplus: _like(act.Softplus, beta=st.floats(0.5, 2.0)),
-    act.Softmax: lambda shape: st.builds(act.Softmax, axis=_axes(shape)),
-    act.LogSoftmax: lambda shape: st.builds(act.LogSoftmax, axis=_axes(shape)),
-    norm.BatchNorm: _like(norm.BatchNorm, scale=_BOOL, **_AFFINE),
-    norm.LayerNorm: _layer_norms,
-    norm.GroupNorm: lambda shape: st.builds(norm.GroupNorm, _divisors(shape[0]), affine=_BOOL),
-    Dropout: _like(Dropout, rate=_RATES, per_channel=_BOOL),
-    DropPath: _like(DropPath, rate=_RATES, mode=st.sampled_from(["row", "batch"])),
-    Linear: lambda shape: st.builds(
-        Linear, st.integers(1, 9), bias=_BOOL, axis=_axes(shape) | st.none() if len(shape) == 1 else _axes(shape)
-    ),
-    Scale: _like(Scale, per=st.sampled_from(["channel", "layer"]), bias=_BOOL),
-    reshape.Flatten: _flattenings,
-    reshape.Reshape: _reshapings,
-    reshape.Permute: lambda shape: st.builds(reshape.Permute, st.permutations(range(len(shape)))),
-    reshape.Split: _splits,
-    reshape.Slice: _slices,
-}
-
-KINDS: tuple[type[Layer], ...] = (*_OF_ALL, *_OF_WINDOWS)
-"""The built-in layers of one input."""
-
-INPLACE: tuple[type[Layer], ...] = tuple(kind for kind in KINDS if "inplace" in getattr(kind, "__slots__", ()))
-"""Those of them that have an in-place variant."""
-
-_GROWING = {Conv, ConvTranspose, LocallyConnected, rearrange.Pad, rearrange.Unfold, Upsample, *_ADAPTIVE}
+    def output(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
+        start = evolve(tip, free=False)
+        parts, end = self.chain(start, level, 2) if self.draw(st.booleans()) else ([], start)
+        if not end.made:  # an input of the network is no output
+            more, end = self.then(end, Identity())
+            parts += more
+        label = self.draw(st.sampled_from(["side", "aux"]))
+        self.taps[label] = end.shape
+        return [Output(label, *parts)], start
 
 
 @st.composite
-def all_layers(draw: DrawFn, shape: Shape, kinds: Iterable[type[Layer]] = KINDS) -> Layer:
-    """Draws built-in layers of every family that can be applied to a shape, with every setting; none works in place.
+def blocks(draw: DrawFn, shape: Shape, *, max_parts: int = 5, levels: int = 2, inplace: bool = True) -> Block:
+    """Draws nested blocks of every built-in layer that can be applied to a shape.
+
+    They hold named scopes, repetitions, branches, residuals with and without a projection, taps and joins, layers that share
+    their parameters, further outputs, and in-place layers; whatever they join they have labelled themselves. The labels and the
+    words of sharing of two blocks may be the same.
 
     Args:
         draw: Given by hypothesis.
-        shape: ``(C, *spatial)``.
-        kinds: Classes to choose from; one of them at least must take the shape. Layers of windows need a spatial axis.
+        shape: ``(C, *spatial)`` of what the block reads.
+        max_parts: The most parts; a part may hold others.
+        levels: How deeply parts are nested; 0 makes chains of layers, taps and joins.
+        inplace: Whether layers may work in place.
 
     Returns:
-        A layer.
+        A block.
 
     Example:
         >>> from hypothesis import given
-        >>> @given(all_layers((4, 6, 6)))
-        ... def has_an_output(layer):
-        ...     assert min(Net.input(4, 6, 6).then(layer).output_shape) > 0
-        >>> has_an_output()
+        >>> @given(blocks((4, 6, 6)))
+        ... def can_be_applied(block):
+        ...     assert len(Net.input(4, 6, 6).then(ReLU(), block).network) > 1
+        >>> from cnnbudget import ReLU
+        >>> can_be_applied()
     """
-    table = _OF_ALL if len(shape) == 1 else {**_OF_ALL, **_OF_WINDOWS}
-    # PyTorch refuses to normalise single values.
-    refused = norm.InstanceNorm if prod(shape[1:]) == 1 else None
-    return draw(table[draw(st.sampled_from([kind for kind in kinds if kind in table and kind is not refused]))](shape))
+    parts, _ = _Writer(draw, {}, inplace=inplace).chain(_Tip(shape), levels, max_parts)
+    return Block(*parts, name=draw(_SCOPES))
+
+
+@st.composite
+def graphs(draw: DrawFn, rank: int | None = None, *, max_parts: int = 5, levels: int = 2, inplace: bool = True) -> Net:
+    """Draws networks with branches of every built-in layer: what :func:`blocks` draws, behind one input or two.
+
+    Args:
+        draw: Given by hypothesis.
+        rank: Spatial axes of the inputs; ``None`` for 1 to 3. 0 makes vectors.
+        max_parts: The most parts; a part may hold others.
+        levels: How deeply parts are nested; 0 makes chains of layers, taps and joins.
+        inplace: Whether layers may work in place.
+
+    Returns:
+        A net with at least one layer, every node of which is on the way to an output.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from cnnbudget import Inference
+        >>> @given(graphs(rank=2))
+        ... def needs_memory(net):
+        ...     assert net.profile(Inference()).peak > 0
+        >>> needs_memory()
+    """
+    shape = draw(shapes(rank))
+    if draw(st.booleans()):
+        name = draw(st.sampled_from(["input", "image", "conv"]))
+        net, tip = Net.input(*shape, name=name), _Tip(shape)
+        writer = _Writer(draw, {name: shape}, inplace=inplace)
+    else:
+        merge, (other,) = draw(merges(shape, count=1))
+        net, tip = Net.inputs(image=shape, depth=other).join("depth", merge=merge), _Tip(shape).after(merge, other)
+        writer = _Writer(draw, {"image": shape, "depth": other}, inplace=inplace)
+    parts, tip = writer.chain(tip, levels, max_parts)
+    return net.then(*parts) if tip.made else net.then(*parts, Identity())

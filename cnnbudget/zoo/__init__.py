@@ -24,6 +24,7 @@ from cnnbudget.zoo.lenet import lenet5, lenet5_1998
 from cnnbudget.zoo.mnasnet import mnasnet0_5, mnasnet0_75, mnasnet1_0, mnasnet1_3
 from cnnbudget.zoo.mobilenet import mobilenet_v1, mobilenet_v2
 from cnnbudget.zoo.mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
+from cnnbudget.zoo.nasnet import nasnet_large, nasnet_mobile
 from cnnbudget.zoo.regnet import (
     regnet_x_1_6gf,
     regnet_x_3_2gf,
@@ -58,6 +59,7 @@ from cnnbudget.zoo.shufflenet import shufflenet_v2_x0_5, shufflenet_v2_x1_0, shu
 from cnnbudget.zoo.squeezenet import squeezenet1_0, squeezenet1_1
 from cnnbudget.zoo.unet import unet
 from cnnbudget.zoo.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from cnnbudget.zoo.xception import xception
 
 __all__ = [
     "alexnet",
@@ -101,6 +103,8 @@ __all__ = [
     "mobilenet_v3_large",
     "mobilenet_v3_small",
     "names",
+    "nasnet_large",
+    "nasnet_mobile",
     "regnet_x_16gf",
     "regnet_x_1_6gf",
     "regnet_x_32gf",
@@ -142,6 +146,7 @@ __all__ = [
     "vgg19_bn",
     "wide_resnet101_2",
     "wide_resnet50_2",
+    "xception",
     "yolo_v3",
 ]
 

@@ -184,7 +184,9 @@ def efficientnet_b0(
 def efficientnet_b1(
     *, num_classes: int = 1000, input_shape: Shape = (3, 240, 240), dropout: float = 0.2, drop_path: float = 0.2
 ) -> Net:
-    """EfficientNet-B1 of Tan and Le (2019): 1 times the width, 1.1 times the depth. The options are those of :func:`efficientnet_b0`.
+    """EfficientNet-B1 of Tan and Le (2019): the same width, 1.1 times the depth.
+
+    The options are those of :func:`efficientnet_b0`.
 
     Example:
         >>> from cnnbudget.zoo.efficientnet import efficientnet_b1
@@ -197,9 +199,10 @@ def efficientnet_b1(
 def efficientnet_b2(
     *, num_classes: int = 1000, input_shape: Shape = (3, 288, 288), dropout: float = 0.3, drop_path: float = 0.2
 ) -> Net:
-    """EfficientNet-B2 of Tan and Le (2019): 1.1 times the width, 1.2 times the depth. The options are those of :func:`efficientnet_b0`.
+    """EfficientNet-B2 of Tan and Le (2019): 1.1 times the width, 1.2 times the depth.
 
-    torchvision's images have 288 pixels, the paper's 260. The paper prints 9.2 million parameters, but 9.1 million is right.
+    The options are those of :func:`efficientnet_b0`. torchvision's images have 288 pixels, the paper's 260. The paper prints 9.2
+    million parameters; there are 9.1 million.
 
     Example:
         >>> from cnnbudget.zoo.efficientnet import efficientnet_b2
@@ -212,7 +215,9 @@ def efficientnet_b2(
 def efficientnet_b3(
     *, num_classes: int = 1000, input_shape: Shape = (3, 300, 300), dropout: float = 0.3, drop_path: float = 0.2
 ) -> Net:
-    """EfficientNet-B3 of Tan and Le (2019): 1.2 times the width, 1.4 times the depth. The options are those of :func:`efficientnet_b0`.
+    """EfficientNet-B3 of Tan and Le (2019): 1.2 times the width, 1.4 times the depth.
+
+    The options are those of :func:`efficientnet_b0`.
 
     Example:
         >>> from cnnbudget.zoo.efficientnet import efficientnet_b3
@@ -225,7 +230,9 @@ def efficientnet_b3(
 def efficientnet_b4(
     *, num_classes: int = 1000, input_shape: Shape = (3, 380, 380), dropout: float = 0.4, drop_path: float = 0.2
 ) -> Net:
-    """EfficientNet-B4 of Tan and Le (2019): 1.4 times the width, 1.8 times the depth. The options are those of :func:`efficientnet_b0`.
+    """EfficientNet-B4 of Tan and Le (2019): 1.4 times the width, 1.8 times the depth.
+
+    The options are those of :func:`efficientnet_b0`.
 
     Example:
         >>> from cnnbudget.zoo.efficientnet import efficientnet_b4
@@ -238,7 +245,9 @@ def efficientnet_b4(
 def efficientnet_b5(
     *, num_classes: int = 1000, input_shape: Shape = (3, 456, 456), dropout: float = 0.4, drop_path: float = 0.2
 ) -> Net:
-    """EfficientNet-B5 of Tan and Le (2019): 1.6 times the width, 2.2 times the depth. The options are those of :func:`efficientnet_b0`.
+    """EfficientNet-B5 of Tan and Le (2019): 1.6 times the width, 2.2 times the depth.
+
+    The options are those of :func:`efficientnet_b0`.
 
     Example:
         >>> from cnnbudget.zoo.efficientnet import efficientnet_b5
@@ -251,7 +260,9 @@ def efficientnet_b5(
 def efficientnet_b6(
     *, num_classes: int = 1000, input_shape: Shape = (3, 528, 528), dropout: float = 0.5, drop_path: float = 0.2
 ) -> Net:
-    """EfficientNet-B6 of Tan and Le (2019): 1.8 times the width, 2.6 times the depth. The options are those of :func:`efficientnet_b0`.
+    """EfficientNet-B6 of Tan and Le (2019): 1.8 times the width, 2.6 times the depth.
+
+    The options are those of :func:`efficientnet_b0`.
 
     Example:
         >>> from cnnbudget.zoo.efficientnet import efficientnet_b6
@@ -264,7 +275,9 @@ def efficientnet_b6(
 def efficientnet_b7(
     *, num_classes: int = 1000, input_shape: Shape = (3, 600, 600), dropout: float = 0.5, drop_path: float = 0.2
 ) -> Net:
-    """EfficientNet-B7 of Tan and Le (2019): 2 times the width, 3.1 times the depth. The options are those of :func:`efficientnet_b0`.
+    """EfficientNet-B7 of Tan and Le (2019): 2 times the width, 3.1 times the depth.
+
+    The options are those of :func:`efficientnet_b0`.
 
     Example:
         >>> from cnnbudget.zoo.efficientnet import efficientnet_b7

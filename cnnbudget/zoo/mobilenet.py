@@ -191,9 +191,7 @@ def _inverted_residual(channels: int, filters: int, expansion: int, stride: int)
     return Block(Branch(None, body, merge=Add())) if stride == 1 and channels == filters else body
 
 
-def mobilenet_v2(
-    *, num_classes: int = 1000, input_shape: Shape = _RGB, width: float = 1, dropout: float = 0.2
-) -> Net:
+def mobilenet_v2(*, num_classes: int = 1000, input_shape: Shape = _RGB, width: float = 1, dropout: float = 0.2) -> Net:
     """MobileNet v2 of Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks" (2018), as in torchvision.
 
     The authors' table of 22 widths and image sizes prints the multiply-accumulates that are counted here, rounded down to millions.

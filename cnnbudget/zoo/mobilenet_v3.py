@@ -155,8 +155,8 @@ def mobilenet_v3_large(
 ) -> Net:
     """MobileNetV3-Large of Howard et al., "Searching for MobileNetV3" (2019), as in torchvision.
 
-    The authors' table of models prints 217 million multiply-accumulates and 5.4 million parameters. For ``width=0.75`` it prints 4.0
-    million: Keras has 3,993,528 there, and torchvision, which scales the hidden layer too, 3,377,576.
+    The authors' table of models prints 217 million multiply-accumulates and 5.4 million parameters. For ``width=0.75`` it prints
+    4.0 million parameters: so has Keras (3,993,528), but torchvision, which narrows more of the layers, has 3,377,576.
 
     Args:
         num_classes: Outputs of the last layer.
@@ -198,8 +198,8 @@ def mobilenet_v3_small(
 ) -> Net:
     """MobileNetV3-Small of Howard et al. (2019), as in torchvision. The options are those of :func:`mobilenet_v3_large`.
 
-    The paper's final version prints 56 million multiply-accumulates and 2.5 million parameters, as counted here. The authors' table of
-    models still has 66 and 2.9 million.
+    The paper's final version prints 56 million multiply-accumulates and 2.5 million parameters, as counted here. The authors'
+    table of models still has 66 and 2.9 million.
 
     Example:
         >>> from cnnbudget.zoo.mobilenet_v3 import mobilenet_v3_small

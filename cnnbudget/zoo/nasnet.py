@@ -1,7 +1,8 @@
 """NASNet: two kinds of cells that a search found on small images, stacked.
 
-A *normal* cell keeps the maps' size, a *reduction* cell halves it. Both read the two values before them, add five pairs of what they
-compute, and concatenate the sums. A cell reads further back than a chain's end, so the networks are written node by node.
+A *normal* cell keeps the maps' size, a *reduction* cell halves it. Both read the two values before them, add five pairs of what
+they compute, and concatenate the sums. A cell reads further back than a chain's end, so the networks are written node by
+node.
 
 Source: Zoph, Vasudevan, Shlens and Le, "Learning transferable architectures for scalable image recognition" (2018); Keras, for
 how a value of another shape is adjusted. Keras pads for its strided layers in layers of their own; here they pad themselves,

@@ -1,8 +1,8 @@
 """RegNet: networks whose stages follow from four numbers.
 
-The widths of the units grow along a line, ``w0 + wa * i``. Each is rounded to ``w0 * wm ** k`` for the nearest whole ``k``, and that to
-a multiple of 8: units of equal width make a stage. The unit is ResNeXt's bottleneck that does not narrow; RegNetY adds
-squeeze-and-excitation.
+The widths of the units grow along a line, ``w0 + wa * i``. Each is rounded to ``w0 * wm ** k`` for the nearest whole ``k``, and
+that to a multiple of 8: units of equal width make a stage. The unit is ResNeXt's bottleneck that does not narrow; RegNetY
+adds squeeze-and-excitation.
 
 Source: Radosavovic, Kosaraju, Girshick, He and Dollar, "Designing network design spaces" (2020).
 """
@@ -109,9 +109,9 @@ def _regnet(
 def regnet_x_400mf(*, num_classes: int = 1000, input_shape: Shape = _RGB, original: bool = False) -> Net:
     """RegNetX of about 400 million multiply-accumulates, of Radosavovic et al., "Designing network design spaces" (2020).
 
-    As in torchvision, which fits the widths to the groups by rounding half up, and by less than a tenth down. The paper rounds to
-    the nearest multiple, half to even: there the last stage is 384 wide instead of 400. The same happens in two more of these networks,
-    which have the option too; all the others are equal.
+    As in torchvision, which fits the widths to the groups by rounding half up, and down by a tenth at most. The paper rounds to
+    the nearest multiple, half to even: there the last stage is 384 wide instead of 400. The like happens in two more of these
+    networks, which have the option too; all the others are equal.
 
     Args:
         num_classes: Outputs of the last layer.
@@ -132,6 +132,8 @@ def regnet_x_400mf(*, num_classes: int = 1000, input_shape: Shape = _RGB, origin
 def regnet_x_800mf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetX of about 800 million multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
+
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_x_800mf
         >>> regnet_x_800mf().parameter_count
@@ -142,6 +144,8 @@ def regnet_x_800mf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net
 
 def regnet_x_1_6gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetX of about 1.6 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
+
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_x_1_6gf
@@ -154,6 +158,8 @@ def regnet_x_1_6gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net
 def regnet_x_3_2gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetX of about 3.2 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
+
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_x_3_2gf
         >>> regnet_x_3_2gf().parameter_count
@@ -164,6 +170,8 @@ def regnet_x_3_2gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net
 
 def regnet_x_8gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetX of about 8 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
+
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_x_8gf
@@ -176,6 +184,8 @@ def regnet_x_8gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
 def regnet_x_16gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetX of about 16 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
+
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_x_16gf
         >>> regnet_x_16gf().parameter_count
@@ -186,6 +196,8 @@ def regnet_x_16gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
 
 def regnet_x_32gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetX of about 32 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
+
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_x_32gf
@@ -198,6 +210,8 @@ def regnet_x_32gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
 def regnet_y_400mf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetY of about 400 million multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
+
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_400mf
         >>> regnet_y_400mf().parameter_count
@@ -209,8 +223,8 @@ def regnet_y_400mf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net
 def regnet_y_800mf(*, num_classes: int = 1000, input_shape: Shape = _RGB, original: bool = False) -> Net:
     """RegNetY of about 800 million multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
-    With ``original``, the first stages' widths are the paper's 64, 128, 320 and 768 instead of 64, 144, 320 and 784. The options are
-    those of :func:`regnet_x_400mf`.
+    With ``original``, the second and the fourth stage are 128 and 768 wide, as in the paper, instead of 144 and 784. The options
+    are those of :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_800mf
@@ -223,6 +237,8 @@ def regnet_y_800mf(*, num_classes: int = 1000, input_shape: Shape = _RGB, origin
 def regnet_y_1_6gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetY of about 1.6 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
+
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_1_6gf
         >>> regnet_y_1_6gf().parameter_count
@@ -233,6 +249,8 @@ def regnet_y_1_6gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net
 
 def regnet_y_3_2gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetY of about 3.2 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
+
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_3_2gf
@@ -245,7 +263,8 @@ def regnet_y_3_2gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net
 def regnet_y_8gf(*, num_classes: int = 1000, input_shape: Shape = _RGB, original: bool = False) -> Net:
     """RegNetY of about 8 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
-    With ``original``, the first stage is 168 wide, as in the paper, instead of 224. The options are those of :func:`regnet_x_400mf`.
+    With ``original``, the first stage is 168 wide, as in the paper, instead of 224. The options are those of
+    :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_8gf
@@ -258,6 +277,8 @@ def regnet_y_8gf(*, num_classes: int = 1000, input_shape: Shape = _RGB, original
 def regnet_y_16gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetY of about 16 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
 
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
+
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_16gf
         >>> regnet_y_16gf().parameter_count
@@ -268,6 +289,8 @@ def regnet_y_16gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
 
 def regnet_y_32gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetY of about 32 billion multiply-accumulates, of Radosavovic et al. (2020), as in torchvision.
+
+    The options are ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_32gf
@@ -280,8 +303,9 @@ def regnet_y_32gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
 def regnet_y_128gf(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """RegNetY of about 128 billion multiply-accumulates, as in torchvision.
 
-    Designed by the rules of Radosavovic et al. (2020); Goyal et al., "Self-supervised pretraining of visual features in the wild" (2021)
-    made it.
+    Designed by the rules of Radosavovic et al. (2020); used by Singh et al., "Revisiting weakly supervised pre-training of visual
+    perception models" (2022). torchvision has published it for images of 224 and of 384 pixels. The options are
+    ``num_classes`` and ``input_shape``, as in :func:`regnet_x_400mf`.
 
     Example:
         >>> from cnnbudget.zoo.regnet import regnet_y_128gf

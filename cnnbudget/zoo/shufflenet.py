@@ -1,6 +1,7 @@
 """ShuffleNet v2: half of the maps pass every unit untouched, and a shuffle mixes the halves.
 
-Instead of a sum, a unit ends with a concatenation: no arithmetic, and the maps keep their number. Its halves are views of its input.
+Instead of a sum, a unit ends with a concatenation: no arithmetic, and the maps keep their number. Its halves are views of its
+input.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def shufflenet_v2_x0_5(*, num_classes: int = 1000, input_shape: Shape = _RGB) ->
 def shufflenet_v2_x1_0(*, num_classes: int = 1000, input_shape: Shape = _RGB) -> Net:
     """ShuffleNet v2 of Ma et al., "ShuffleNet V2: practical guidelines for efficient CNN architecture design" (2018).
 
-    As in torchvision. The paper prints 146 million multiply-accumulates, and one or two percent more than convolutions and linear
-    layers have for every width: it counts more than their multiplications.
+    As in torchvision. The paper prints 146 million multiply-accumulates; for every width its figure is one percent above what
+    convolutions and linear layers have, so it counts something more.
 
     Args:
         num_classes: Outputs of the last layer.
