@@ -77,8 +77,8 @@ class ComparedNetwork:
 class Comparison:
     """Networks side by side: one column each, one row a fact.
 
-    *Counts*: as :func:`cnnbudget.costs` and :func:`cnnbudget.profile` do; peaks are lower bounds for every allocator. The receptive field
-    is that of the last positions, before a global pooling or a flattening lets everything see the whole input.
+    *Counts*: as :func:`cnnbudget.costs` and :func:`cnnbudget.profile` do; peaks are lower bounds for every allocator. The receptive
+    field is that of the last positions, before a global pooling or a flattening lets everything see the whole input.
 
     Example:
         >>> from cnnbudget import Block, Conv, Flatten, Linear, Net, ReLU
@@ -181,7 +181,7 @@ def compare(
         >>> small = Net.input(3, 32, 32).then(Conv(8, 3, stride=2), Conv(8, 3), GlobalAvgPool(), Linear(10)).network
         >>> table = compare({"small": small})
         >>> [(row["fact"], row["small"]) for row in table.rows()][-5:-2]
-        [('receptive field at the end', (7, 7)), ('effective stride at the end', (2, 2)), ('inference peak, batch 1', Bytes(23872))]
+        [('receptive field at the end', (7, 7)), ('effective stride at the end', (2, 2)), ('inference peak, batch 1', Bytes(23080))]
     """
     named = _named(networks, names)
     for scenario, trains, word in ((inference, False, "inference"), (training, True, "training")):
