@@ -5,10 +5,12 @@ import inspect
 import re
 import sys
 from importlib import metadata
+from pathlib import Path
 
 from sphinx.util import logging
 
 import cnnbudget
+from cnnbudget import zoo
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +42,32 @@ nitpick_ignore = [
     ("py:class", "np.ndarray"),  # numpy, by its usual short name
     ("py:class", "SearchStrategy"),  # hypothesis
     ("py:class", "Shape"),  # an alias for tuple[int, ...]
-    ("py:class", "Part"),  # an alias for Layer | Block | Repeat
+    ("py:class", "Axes"),  # an alias for int | tuple[int, ...]
+    ("py:class", "Padding"),  # an alias for str | int | tuple[int, ...] | tuple[tuple[int, int], ...]
+    ("py:class", "Part"),  # an alias for Layer | Structure
+    ("py:class", "Root"),  # an alias for tuple[Input, ...] | Network; only in the signature of Net itself
     ("py:class", "T"),  # the type of a visitor's answers
     ("py:class", "cnnbudget.analysis.visitor.T"),  # as above
     ("py:obj", "cnnbudget.analysis.visitor.T"),  # as above
-    ("py:class", "cnnbudget.layers.activation._FromOutput"),  # a private base of public layers
+    # Private bases of public layers: they share code, not meaning, and nothing else may derive from them.
+    *[
+        ("py:class", f"cnnbudget.layers.{base}")
+        for base in (
+            "activation._AlongAxis",
+            "activation._FromCopy",
+            "activation._FromEither",
+            "activation._FromInput",
+            "activation._FromOutput",
+            "activation._Overwriting",
+            "merge._Chain",
+            "norm._Normaliser",
+            "norm._Tracking",
+            "pool._AdaptivePool",
+            "pool._GlobalPool",
+            "rearrange._Copy",
+            "reshape._View",
+        )
+    ],
 ]
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
@@ -58,11 +81,21 @@ doctest_default_flags = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 
 
 def every_public_name_has_an_entry(_app, env):
-    """Warn, and so fail, if a name of cnnbudget.__all__ is missing from the reference."""
+    """Warn, and so fail, if a name of cnnbudget.__all__ or a network of the zoo is missing from the reference."""
     entries = env.get_domain("py").objects
-    for name in cnnbudget.__all__:
+    for name in [*cnnbudget.__all__, *[f"zoo.{name}" for name in zoo.names()]]:
         if not name.startswith("__") and f"cnnbudget.{name}" not in entries:
             logger.warning("cnnbudget.%s is public and missing from docs/reference.rst", name)
+
+
+def every_layer_is_described(app, _env):
+    """Likewise for a layer that the tables of the page on layers do not mention."""
+    page = (Path(app.srcdir) / "layers.rst").read_text("utf-8")
+    for name in cnnbudget.__all__:
+        kind = getattr(cnnbudget, name)
+        if isinstance(kind, type) and issubclass(kind, cnnbudget.Layer) and not kind.__module__.endswith(".base"):
+            if f"`{name}`" not in page:
+                logger.warning("cnnbudget.%s is a layer and missing from docs/layers.rst", name)
 
 
 def describe_cached_properties(kind):
@@ -78,6 +111,7 @@ def setup(app):
     for kind in filter(inspect.isclass, (getattr(cnnbudget, name) for name in cnnbudget.__all__)):
         describe_cached_properties(kind)
     app.connect("env-check-consistency", every_public_name_has_an_entry)
+    app.connect("env-check-consistency", every_layer_is_described)
 
 
 html_theme = "furo"

@@ -207,7 +207,7 @@ def _named(networks: tuple[Any, ...], names: Sequence[str] | None) -> list[tuple
         check_network(network, "compare()")
     if names is None:
         names = [f"network {number}" for number in range(1, len(networks) + 1)]
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise InvalidTypeError(
             "compare(): names must be a list of str", got=shorten(names), expected="one str a network"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +29,8 @@ Shapes = tuple[tuple[str, Shape], ...]
 
 Specs = tuple[tuple[str, TensorSpec], ...]
 """Names and specs, likewise."""
+
+_Facts = tuple[Shapes | None, Specs | None, int | None]
 
 
 @frozen
@@ -234,18 +236,21 @@ class CostVisitor(Visitor[NodeCost | None]):
 
     def visit(self, use: Use[NodeCost | None]) -> NodeCost:
         """Answers with the facts that the layer states."""
-        layer, inputs, output = use.node.layer, use.inputs, use.output
-        try:
-            parameters = layer.parameters(inputs)
-            buffers = layer.buffers(inputs)
-            macs = layer.macs(inputs, output)
-        except CnnBudgetError as error:
-            raise error.at(place_of(use.node, inputs)) from None
-        if macs is not None and (type(macs) is not int or macs < 0):
-            _reject("macs", macs, use, "an int, zero or more")
-        return NodeCost(
-            use.node, inputs, output, _shapes("parameters", parameters, use), _specs("buffers", buffers, use), macs
-        )
+        parameters, buffers, macs = _facts(use)
+        return NodeCost(use.node, use.inputs, use.output, parameters, buffers, macs)
+
+
+def _facts(use: Use[Any]) -> _Facts:
+    layer, inputs = use.node.layer, use.inputs
+    try:
+        parameters = layer.parameters(inputs)
+        buffers = layer.buffers(inputs)
+        macs = layer.macs(inputs, use.output)
+    except CnnBudgetError as error:
+        raise error.at(place_of(use.node, inputs)) from None
+    if macs is not None and (type(macs) is not int or macs < 0):
+        _reject("macs", macs, use, "an int, zero or more")
+    return _shapes("parameters", parameters, use), _specs("buffers", buffers, use), macs
 
 
 def _shapes(fact: str, shapes: Mapping[str, Shape] | None, use: Use[Any]) -> Shapes | None:
@@ -268,6 +273,7 @@ def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, use: Use
         _reject(fact, buffers, use, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
 
 
+@lru_cache(maxsize=1024)  # every batch norm of a width states the same two
 def _buffer(value: Shape | TensorSpec) -> TensorSpec:
     return value if isinstance(value, TensorSpec) else TensorSpec(value, Role.BUFFER, batched=False)
 

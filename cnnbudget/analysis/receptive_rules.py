@@ -176,8 +176,10 @@ class ReceptiveFieldVisitor(Visitor[Field]):
 
     @visits(Flatten, Reshape)
     def reshape(self, use: Use[Field]) -> Field:
-        """Leading and trailing axes that stay keep their positions; a value whose axes are joined is one position there."""
+        """Leading and trailing axes that stay keep their positions; axes that are joined have none, nor has a vector."""
         old, new = use.inputs[0].shape, use.output.shape
+        if len(new) == 1:
+            return use.results[0].everything(old)
         least = min(len(old), len(new))
         head = next((axis for axis in range(least) if old[axis] != new[axis]), least)
         tail = next((axis for axis in range(least - head) if old[-1 - axis] != new[-1 - axis]), least - head)

@@ -239,7 +239,7 @@ class Block(Structure, Verbs):
     Args:
         *parts: Layers, blocks and other parts, in order.
         name: The scope's name.
-        share: See :meth:`Verbs.then`.
+        share: See :meth:`~cnnbudget.graph.block.Verbs.then`.
 
     Raises:
         InvalidTypeError: If a part is something else.
@@ -270,7 +270,7 @@ class Block(Structure, Verbs):
         return self.parts
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Block:
-        """Returns a longer block; see :meth:`Verbs.then`."""
+        """Returns a longer block; see :meth:`~cnnbudget.graph.block.Verbs.then`."""
         return Block(*self.parts, Block(*parts, name=name, share=share), name=self.name, share=self.share)
 
     def __hash__(self) -> int:
@@ -372,14 +372,14 @@ def _is_label(tap: Any, attribute: Any, value: Any) -> None:  # noqa: ARG001  # 
 
 @frozen
 class Tap(Structure):
-    """Labels the value at the end of the chain; see :meth:`Verbs.tap`."""
+    """Labels the value at the end of the chain; see :meth:`~cnnbudget.graph.block.Verbs.tap`."""
 
     label: str = field(validator=_is_label)
 
 
 @frozen(repr=False, init=False)
 class Join(Structure):
-    """Merges the value at the end of the chain with labelled ones; see :meth:`Verbs.join`."""
+    """Merges the value at the end of the chain with labelled ones; see :meth:`~cnnbudget.graph.block.Verbs.join`."""
 
     labels: tuple[str, ...]
     merge: Layer
@@ -402,7 +402,7 @@ class Join(Structure):
 
 @frozen(repr=False, init=False)
 class Output(Structure):
-    """A further output, behind a head of its own; see :meth:`Verbs.output`."""
+    """A further output, behind a head of its own; see :meth:`~cnnbudget.graph.block.Verbs.output`."""
 
     label: str
     head: Block | None

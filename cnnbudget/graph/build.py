@@ -138,7 +138,7 @@ class Builder(_Writer[str]):
         """Adds a node."""
         name = self._namer.fresh(scope + word_of(type(layer)))
         owner = name if sharing is None else self._shared.setdefault((sharing.word, sharing.next()), name)
-        self._nodes.append(Node(name, layer, inputs, None if owner == name else owner))
+        self._nodes.append(Node._made(name, layer, inputs, None if owner == name else owner))  # noqa: SLF001  # for this only
         return name
 
     def opened(self, scope: str, name: str) -> str:

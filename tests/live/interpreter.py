@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnbudget import Layer, Network
-from cnnbudget import layers as _layers  # noqa: F401  # the package; its modules are imported below
 from cnnbudget.layers import activation as act
 from cnnbudget.layers import conv, merge, norm, pool, rearrange, regularize, reshape, resize, scale
 from cnnbudget.layers.linear import Linear
@@ -252,7 +251,14 @@ def flatten(layer: reshape.Flatten, x: Tensor) -> nn.Module:
 
 def split(layer: reshape.Split, x: Tensor) -> nn.Module:
     axis = layer.axis % (x.dim() - 1) + 1
-    return Apply(lambda x: torch.chunk(x, layer.sections, axis)[layer.index])
+
+    def run(x: Tensor) -> Tensor:
+        part = torch.chunk(x, layer.sections, axis)[layer.index]
+        # Autograd refuses to overwrite one of several views of one function.
+        size = part.shape[axis]
+        return x.narrow(axis, layer.index * size, size) if torch.is_grad_enabled() else part
+
+    return Apply(run)
 
 
 def slice_(layer: reshape.Slice, x: Tensor) -> nn.Module:
@@ -263,6 +269,11 @@ def slice_(layer: reshape.Slice, x: Tensor) -> nn.Module:
 
 def amounts(value, x: Tensor) -> Pairs:
     return [pair if isinstance(pair, tuple) else (pair, pair) for pair in each(value, x.dim() - 2)]
+
+
+def border(layer: rearrange.Pad, x: Tensor) -> nn.Module:
+    flat = [side for pair in reversed(amounts(layer.amounts, x)) for side in pair]
+    return Apply(lambda x: F.pad(x, flat, mode=_MODES.get(layer.mode, layer.mode)))
 
 
 def crop(layer: reshape.Crop, x: Tensor) -> nn.Module:
@@ -390,9 +401,7 @@ RULES: dict[type[Layer], Callable[..., nn.Module]] = {
     reshape.Split: split,
     reshape.Slice: slice_,
     reshape.Crop: crop,
-    rearrange.Pad: lambda layer, x: Apply(
-        lambda x: pad(x, amounts(layer.amounts, x), _MODES.get(layer.mode, layer.mode))
-    ),
+    rearrange.Pad: border,
     rearrange.PixelShuffle: pixel_shuffle,
     rearrange.PixelUnshuffle: pixel_unshuffle,
     rearrange.ChannelShuffle: own("ChannelShuffle", groups="groups"),
