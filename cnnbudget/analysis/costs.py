@@ -268,7 +268,9 @@ def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, use: Use
     if not buffers:
         return None if buffers is None else ()
     try:
-        return tuple([(name, _buffer(value)) for name, value in buffers.items()])
+        return tuple(
+            [(name, _buffer(tuple(value) if isinstance(value, list) else value)) for name, value in buffers.items()]
+        )
     except (CnnBudgetError, AttributeError, TypeError, ValueError):
         _reject(fact, buffers, use, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
 
