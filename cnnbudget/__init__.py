@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cnnbudget.advice.compare import Comparison as Comparison
     from cnnbudget.advice.explain import Derivation as Derivation
     from cnnbudget.advice.explain import explain_parameters as explain_parameters
     from cnnbudget.advice.fit import Advice as Advice
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from cnnbudget.analysis.dense import DenseEquivalent as DenseEquivalent
     from cnnbudget.analysis.dense import DenseRow as DenseRow
     from cnnbudget.analysis.dense import dense_equivalent as dense_equivalent
+    from cnnbudget.analysis.receptive import NodeField as NodeField
+    from cnnbudget.analysis.receptive import ReceptiveField as ReceptiveField
+    from cnnbudget.analysis.receptive import ReceptiveFieldVisitor as ReceptiveFieldVisitor
+    from cnnbudget.analysis.receptive import receptive_field as receptive_field
+    from cnnbudget.analysis.structure import NetworkStructure as NetworkStructure
+    from cnnbudget.analysis.structure import structure as structure
     from cnnbudget.analysis.visitor import Use as Use
     from cnnbudget.analysis.visitor import Visitor as Visitor
     from cnnbudget.analysis.visitor import visits as visits
@@ -155,6 +162,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.schedule import Step as Step
     from cnnbudget.memory.schedule import Storage as Storage
     from cnnbudget.net import Net as Net
+    from cnnbudget.net import compare as compare
     from cnnbudget.render.summary import Summary as Summary
     from cnnbudget.render.summary import summary as summary
     from cnnbudget.tensors import Footprint as Footprint
@@ -165,6 +173,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "advice.compare": ("Comparison",),
     "advice.explain": (
         "Derivation",
         "explain_parameters",
@@ -192,6 +201,16 @@ _HOMES = {
         "DenseEquivalent",
         "DenseRow",
         "dense_equivalent",
+    ),
+    "analysis.receptive": (
+        "NodeField",
+        "ReceptiveField",
+        "ReceptiveFieldVisitor",
+        "receptive_field",
+    ),
+    "analysis.structure": (
+        "NetworkStructure",
+        "structure",
     ),
     "analysis.visitor": (
         "Use",
@@ -359,7 +378,10 @@ _HOMES = {
         "Step",
         "Storage",
     ),
-    "net": ("Net",),
+    "net": (
+        "Net",
+        "compare",
+    ),
     "render.summary": (
         "Summary",
         "summary",
@@ -395,6 +417,7 @@ __all__ = [
     "CELU",
     "ChannelShuffle",
     "CnnBudgetError",
+    "Comparison",
     "Concat",
     "ConformanceError",
     "Conv",
@@ -460,8 +483,10 @@ __all__ = [
     "Multiply",
     "Net",
     "Network",
+    "NetworkStructure",
     "Node",
     "NodeCost",
+    "NodeField",
     "Option",
     "Output",
     "PReLU",
@@ -473,6 +498,8 @@ __all__ = [
     "Precision",
     "ReLU",
     "ReLU6",
+    "ReceptiveField",
+    "ReceptiveFieldVisitor",
     "Remedy",
     "RemoveLayer",
     "Repeat",
@@ -509,6 +536,7 @@ __all__ = [
     "Upsample",
     "Use",
     "Visitor",
+    "compare",
     "costs",
     "dense_equivalent",
     "explain_parameters",
@@ -517,12 +545,14 @@ __all__ = [
     "max_batch",
     "parse_bytes",
     "profile",
+    "receptive_field",
     "remove_node",
     "rename",
     "replace_layer",
     "replace_layers",
     "separable_conv",
     "specs",
+    "structure",
     "subnetwork",
     "summary",
     "swap_head",

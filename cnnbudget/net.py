@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from cnnbudget.advice.compare import Comparison
+from cnnbudget.advice.compare import compare as compare_networks
 from cnnbudget.advice.fit import Advice, fit
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
+from cnnbudget.analysis.receptive import ReceptiveField, receptive_field
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.block import Block, Part, Tap, Verbs, check_parts
 from cnnbudget.graph.build import Checker, Root, build
 from cnnbudget.graph.nodes import Input, Network
 from cnnbudget.graph.shapes import specs
 from cnnbudget.memory.profile import MemoryProfile, profile
+from cnnbudget.memory.scenario import Inference, Scenario, Training
 from cnnbudget.render.summary import Summary, summary
 from cnnbudget.tensors import Shape, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Sequence
     from typing import SupportsIndex
 
     from cnnbudget.advice.remedies import Remedy
-    from cnnbudget.memory.scenario import Scenario
 
-__all__ = ["Net"]
+__all__ = ["Net", "compare"]
+
+_INFERENCE = Inference()
+_TRAINING = Training(32)
 
 
 @frozen(eq=False, repr=False)
@@ -222,6 +229,10 @@ class Net(Verbs):
         """Counts what the convolutions would cost without sharing; see :func:`cnnbudget.dense_equivalent`."""
         return dense_equivalent(self.network)
 
+    def receptive_field(self) -> ReceptiveField:
+        """Computes size, stride and padding of the receptive field of every node; see :func:`cnnbudget.receptive_field`."""
+        return receptive_field(self.network)
+
     def __eq__(self, other: object) -> bool:
         return self._value() == other._value() if isinstance(other, Net) else NotImplemented
 
@@ -259,3 +270,42 @@ class Net(Verbs):
 
 def _restore(root: Root, parts: tuple[Part, ...], output: TensorSpec, taps: Mapping[str, TensorSpec]) -> Net:
     return Net(root, None, parts, output, taps)
+
+
+def compare(
+    *nets: Net | Network | Mapping[str, Net | Network],
+    names: Sequence[str] | None = None,
+    inference: Scenario = _INFERENCE,
+    training: Scenario = _TRAINING,
+) -> Comparison:
+    """Compares networks: depth, parameters, multiply-accumulates, modules, skip connections, receptive field, memory.
+
+    Args:
+        *nets: At least one net or network, or one mapping of names to them.
+        names: How to call them, in their order.
+        inference: How they run; one sample in 32 bits unless told.
+        training: How they are trained; a batch of 32 in 32 bits, with everything kept, unless told.
+
+    Returns:
+        The comparison: one column a network, facts computed from the graphs.
+
+    Raises:
+        InvalidTypeError: If something else than nets and networks is given.
+        InvalidValueError: If there is none, or names do not fit.
+        MissingRuleError: If a layer does not state its parameters, buffers, extras or multiply-accumulates.
+
+    Example:
+        >>> from cnnbudget import compare
+        >>> from cnnbudget.zoo import lenet5, resnet18
+        >>> table = compare({"LeNet-5": lenet5(), "ResNet-18": resnet18()})
+        >>> [row for row in table.rows() if row["fact"] == "parameters"]
+        [{'fact': 'parameters', 'LeNet-5': 61706, 'ResNet-18': 11689512}]
+    """
+    if len(nets) == 1 and isinstance(nets[0], Mapping):
+        named = {name: _network_of(net) for name, net in nets[0].items()}
+        return compare_networks(named, names=names, inference=inference, training=training)
+    return compare_networks(*map(_network_of, nets), names=names, inference=inference, training=training)
+
+
+def _network_of(net: Any) -> Any:
+    return net.network if isinstance(net, Net) else net

@@ -12,7 +12,6 @@ from cnnbudget.windows import Axes, Padding, per_axis, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from fractions import Fraction
 
     from cnnbudget.tensors import Shape
 
@@ -54,7 +53,12 @@ class AxisField:
         return self.extent if self.whole else max(span.size for span in self.spans)
 
     @property
-    def strides(self) -> list[Fraction]:
+    def exact(self) -> bool:
+        """Whether size and padding are what is seen, or bounds of it from outside."""
+        return all(span.exact for span in self.spans)
+
+    @property
+    def strides(self) -> list[Number]:
         """The different strides of the paths on which what is seen moves."""
         return [span.stride for span in self.spans if span.advance]
 
@@ -63,7 +67,7 @@ class AxisField:
         """Effective stride: 0 if what is seen does not move, ``None`` where paths disagree."""
         if len(self.strides) > 1:
             return None
-        return plain(self.strides[0]) if self.strides else 0
+        return self.strides[0] if self.strides else 0
 
     @property
     def padding(self) -> Number | None:
@@ -78,11 +82,12 @@ class AxisField:
         spans = tuple([span.read(reads, every, moves) if span.advance else span for span in self.spans])
         return evolve(self, spans=spans)
 
-    def everything(self, count: int) -> AxisField:
+    def everything(self, count: int, *, exact: bool = True) -> AxisField:
         """What all positions see together: from the first to the last, clipped to the input.
 
         Args:
             count: Positions of the value along the axis that this field moves along.
+            exact: Whether every position sees all that, or possibly less.
 
         Returns:
             A field that does not move.
@@ -91,7 +96,7 @@ class AxisField:
         if seen is not None:
             first, last = max(0, ceil(seen[0])), min(self.extent - 1, floor(seen[1]))
             seen = (first, last) if first <= last else None
-        return evolve(self, along=None, spans=(Span(0, (seen,)),))
+        return evolve(self, along=None, spans=(Span(0, (seen,), exact and self.exact),))
 
 
 def merge_axes(fields: Sequence[AxisField]) -> tuple[AxisField, str | None]:
@@ -103,7 +108,7 @@ def merge_axes(fields: Sequence[AxisField]) -> tuple[AxisField, str | None]:
     Returns:
         The field of all paths together, and what they disagree in, if they do.
     """
-    spans: dict[Fraction, Span] = {}
+    spans: dict[Number, Span] = {}
     for field in fields:
         for span in field.spans:
             before = spans.get(span.stride)
@@ -203,12 +208,13 @@ class Field:
                 result = result.read(axis, _window(k, s, before, d), moves=s)
         return result
 
-    def everything(self, shape: Shape, axes: Iterable[int] | None = None) -> Field:
+    def everything(self, shape: Shape, axes: Iterable[int] | None = None, *, exact: bool = True) -> Field:
         """The field behind a layer that lets every position see all positions along some axes.
 
         Args:
             shape: ``(C, *spatial)`` of the value.
             axes: Axes of the value; ``None`` for all.
+            exact: Whether every position sees all that, or possibly less: it is then a bound.
 
         Returns:
             A new field.
@@ -216,7 +222,9 @@ class Field:
         mixed = range(len(shape)) if axes is None else set(axes)
         return Field(
             {
-                key: seen if seen.along is None or seen.along not in mixed else seen.everything(shape[seen.along])
+                key: seen
+                if seen.along is None or seen.along not in mixed
+                else seen.everything(shape[seen.along], exact=exact)
                 for key, seen in self.axes.items()
             }
         )
@@ -259,10 +267,10 @@ class Field:
                     repeated = seen.along is not None and shape[seen.along] != output[seen.along]
                     found.append((seen.everything(1) if repeated else seen, shape))
             if len({seen.along for seen, _ in found} - {None}) > 1:
-                found = [(seen.everything(shape[seen.along or 0]), shape) for seen, shape in found]
+                found = [(seen.everything(shape[seen.along or 0], exact=False), shape) for seen, shape in found]
             axes[key], reason = merge_axes([seen for seen, _ in found])
             if len(axes[key].spans) > MOST_SPANS:
-                axes[key] = axes[key].everything(output[axes[key].along or 0])
+                axes[key] = axes[key].everything(output[axes[key].along or 0], exact=False)
             if reason is not None:
                 conflicts.append((*key, reason))
         return cls(axes, tuple(conflicts))

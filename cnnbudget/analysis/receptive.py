@@ -102,6 +102,11 @@ class NodeField:
         return all(seen.aligned for seen in self.field.axes.values())
 
     @property
+    def exact(self) -> bool:
+        """Whether the figures are exact, not bounds from outside."""
+        return all(seen.exact for seen in self.field.axes.values())
+
+    @property
     def moves(self) -> bool:
         """Whether different positions see different parts of an input."""
         return any(seen.along is not None for seen in self.field.axes.values())
@@ -129,6 +134,9 @@ class ReceptiveField:
     Layers that see a whole map have the whole input as their field: global pooling, linear layers behind a flattening, and
     normalisations whose statistics come from the map itself (``InstanceNorm``, ``GroupNorm``, ``LayerNorm`` over spatial axes,
     ``BatchNorm`` without running statistics). Behind them the stride is that of the paths around them, or 0.
+
+    Figures are exact but for rare ones that are marked "at most": a concatenation along a spatial axis, paths of many different
+    strides, and resizings whose pattern is longer than 1,024 positions.
 
     Example:
         >>> from cnnbudget import Conv, MaxPool, Net
@@ -176,7 +184,7 @@ class ReceptiveField:
 
         Returns:
             One dict for every node, input and spatial axis, with ``node``, ``input``, ``axis``, ``size``, ``stride``, ``padding``,
-            ``extent`` (positions of the input), ``whole``, ``aligned``.
+            ``extent`` (positions of the input), ``whole``, ``aligned``, ``exact``.
         """
         return [
             {
@@ -189,6 +197,7 @@ class ReceptiveField:
                 "extent": seen.extent,
                 "whole": seen.whole,
                 "aligned": seen.aligned,
+                "exact": seen.exact,
             }
             for found in self.nodes
             for (source, axis), seen in found.field.axes.items()
@@ -196,7 +205,7 @@ class ReceptiveField:
 
     def _table(self) -> tuple[tuple[Column, ...], list[tuple[object, ...]]]:
         several = len(self.network.inputs) > 1
-        noted = any(seen.whole or not seen.aligned for found in self.nodes for seen in found.field.axes.values())
+        noted = any(_note([seen]) for found in self.nodes for seen in found.field.axes.values())
         columns = (
             Column("node"),
             Column("output", right=True),
@@ -244,6 +253,8 @@ def _note(axes: list[AxisField]) -> str:
         notes.append("the whole input along one axis")
     if not all(seen.aligned for seen in axes):
         notes.append("misaligned")
+    if not all(seen.exact for seen in axes):
+        notes.append("at most")
     return ", ".join(notes)
 
 

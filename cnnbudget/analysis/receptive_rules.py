@@ -224,7 +224,9 @@ class ReceptiveFieldVisitor(Visitor[Field]):
         shapes = [value.shape for value in use.inputs]
         axis = axis_in(use.layer.axis, use.output.shape, "Concat.axis")
         if axis and len(shapes) > 1:
-            seen = [value.everything(shape, [axis]) for value, shape in zip(use.results, shapes, strict=True)]
+            seen = [
+                value.everything(shape, [axis], exact=False) for value, shape in zip(use.results, shapes, strict=True)
+            ]
             return Field.merge(seen, shapes, use.output.shape)
         return self.merge(use)
 

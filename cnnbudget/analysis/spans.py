@@ -9,6 +9,7 @@ are, and a value that sees the same wherever it is asked (behind a global poolin
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cached_property
 from math import floor, gcd, lcm
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class Span:
     Args:
         advance: How far the pattern moves along the input with one period; 0 if it does not move at all.
         ends: One period of the pattern.
+        exact: Whether it is what is seen, or a bound from outside.
 
     Example:
         >>> upsampled = Span(1, ((0, 0),)).read(lambda y: range(y // 2, y // 2 + 1), every=2)
@@ -58,11 +60,12 @@ class Span:
 
     advance: Number
     ends: tuple[Ends, ...]
+    exact: bool = True
 
-    @property
-    def stride(self) -> Fraction:
+    @cached_property
+    def stride(self) -> Number:
         """How far what is seen moves along the input from one position to the next, on average."""
-        return Fraction(self.advance, len(self.ends))
+        return self.advance if len(self.ends) == 1 else plain(Fraction(self.advance, len(self.ends)))
 
     @property
     def size(self) -> int:
@@ -84,11 +87,11 @@ class Span:
         """Where the first position's sight begins; ``None`` if nothing is ever seen."""
         return self._lines[0][0] if self._lines else None
 
-    @property
+    @cached_property
     def centre(self) -> Fraction | None:
         """Where the middle of the first position's sight is, on average over the phases; ``None`` if nothing is seen."""
         lines = self._lines
-        return sum((Fraction(first + last, 2) for first, last in lines), Fraction()) / len(lines) if lines else None
+        return Fraction(sum([first + last for first, last in lines]), 2 * len(lines)) if lines else None
 
     def at(self, position: int) -> Ends:
         """What one position sees.
@@ -135,6 +138,7 @@ class Span:
         found = Span(
             self.advance * (moves * turns // len(self.ends)),
             tuple([self.over(reads(position)) for position in range(every * turns)]),
+            self.exact,
         )
         return found if len(found.ends) <= MOST_PHASES else found._bounded()
 
@@ -144,7 +148,7 @@ class Span:
 
     def _bounded(self) -> Span:
         """A span with one phase that sees at least as much."""
-        return Span(plain(self.stride), (hull(self._lines),))
+        return Span(self.stride, (hull(self._lines),), exact=False)
 
     def union(self, other: Span) -> Span:
         """What two spans of the same stride see together, in one period of both.
@@ -157,6 +161,6 @@ class Span:
         """
         period = lcm(len(self.ends), len(other.ends))
         if period > MOST_PHASES:
-            return Span(plain(self.stride), (hull([*self._bounded().ends, *other._bounded().ends]),))
+            return Span(self.stride, (hull([*self._bounded().ends, *other._bounded().ends]),), exact=False)
         together = [hull([self.at(position), other.at(position)]) for position in range(period)]
-        return Span(plain(self.stride * period), tuple(together))
+        return Span(plain(self.stride * period), tuple(together), self.exact and other.exact)
