@@ -287,7 +287,7 @@ def compare(
         training: How they are trained; a batch of 32 in 32 bits, with everything kept, unless told.
 
     Returns:
-        The comparison: one column a network, facts computed from the graphs.
+        The comparison, one column a network; its facts are computed from the graphs.
 
     Raises:
         InvalidTypeError: If something else than nets and networks is given.

@@ -39,6 +39,7 @@ nitpick_ignore_regex = [
 ]
 # Names in annotations that Sphinx cannot follow, as they are written there.
 nitpick_ignore = [
+    ("py:class", "Number"),  # an alias for int | Fraction
     ("py:class", "np.ndarray"),  # numpy, by its usual short name
     ("py:class", "SearchStrategy"),  # hypothesis
     ("py:class", "Shape"),  # an alias for tuple[int, ...]

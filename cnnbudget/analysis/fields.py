@@ -64,21 +64,21 @@ class AxisField:
 
     @property
     def stride(self) -> Number | None:
-        """Effective stride: 0 if what is seen does not move, ``None`` where paths disagree."""
+        """Effective stride; 0 if what is seen does not move, ``None`` where paths disagree."""
         if len(self.strides) > 1:
             return None
         return self.strides[0] if self.strides else 0
 
     @property
     def padding(self) -> Number | None:
-        """Effective padding: how far before the input the first position's sight begins; ``None`` where strides disagree."""
+        """Effective padding, how far before the input the first position's sight begins; ``None`` where strides disagree."""
         if len(self.strides) > 1:
             return None
         start = next((span.start for span in self.spans if span.advance or not self.strides), None)
         return None if start is None else plain(-start)
 
     def read(self, reads: Callable[[int], range], every: int = 1, moves: int = 1) -> AxisField:
-        """See :meth:`Span.read`."""
+        """See :meth:`~cnnbudget.analysis.spans.Span.read`."""
         spans = tuple([span.read(reads, every, moves) if span.advance else span for span in self.spans])
         return evolve(self, spans=spans)
 

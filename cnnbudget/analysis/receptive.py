@@ -83,12 +83,12 @@ class NodeField:
 
     @property
     def stride(self) -> tuple[Number | None, ...]:
-        """Effective strides: 0 where every position sees the same, ``None`` where paths disagree."""
+        """Effective strides; 0 where every position sees the same, ``None`` where paths disagree."""
         return tuple(seen.stride for seen in self.field.axes.values())
 
     @property
     def padding(self) -> tuple[Number | None, ...]:
-        """Effective paddings: how far before the input the first position's sight begins; negative behind a crop."""
+        """Effective paddings, that is how far before the input the first position's sight begins; negative behind a crop."""
         return tuple(seen.padding for seen in self.field.axes.values())
 
     @property
@@ -263,7 +263,8 @@ def receptive_field(network: Network, visitor: ReceptiveFieldVisitor | None = No
 
     Args:
         network: The network.
-        visitor: The rules; a subclass of :class:`ReceptiveFieldVisitor` has more of them, for layers from another package.
+        visitor: The rules; a subclass of :class:`~cnnbudget.analysis.receptive_rules.ReceptiveFieldVisitor` has more of them,
+            for layers from another package.
 
     Returns:
         The table.

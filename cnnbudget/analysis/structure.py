@@ -66,7 +66,7 @@ class Skip:
 
     @property
     def projection(self) -> bool:
-        """Whether the shortest path has weights, too: a projection shortcut, not the identity."""
+        """Whether the shortest path has weights, too; it is then a projection shortcut, not the identity."""
         return min(self.lengths) > 0
 
 

@@ -77,7 +77,7 @@ def _transposed(draw: DrawFn, shape: Shape) -> ConvTranspose:
     dilation = draw_per_axis(draw, rank, st.integers(1, 2))
     groups = draw(_divisors(channels))
     extra: int | tuple[int, ...] = 0
-    padding: Any = draw(st.sampled_from(["same", "valid", "numbers"]))
+    padding: Any = draw(st.sampled_from(["numbers", "numbers", "numbers", "same", "valid"]))
     if padding == "numbers":
         each = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
         extra = short_form(each, draw(_BOOL))
@@ -88,7 +88,8 @@ def _transposed(draw: DrawFn, shape: Shape) -> ConvTranspose:
         before = [draw(st.integers(0, min(2, size - 1))) for size in sizes]
         after = [draw(st.integers(0, min(2, size - 1 - b))) for size, b in zip(sizes, before, strict=True)]
         even = [min(pair) for pair in zip(before, after, strict=True)]
-        padding = draw(st.sampled_from([tuple(zip(before, after, strict=True)), tuple(even), min(even)]))
+        pairs = tuple(zip(before, after, strict=True))
+        padding = draw(st.sampled_from([pairs, pairs, tuple(even), min(even)]))
     return ConvTranspose(
         groups * draw(st.integers(1, max(1, 6 // groups))),
         short_form(kernel, draw(_BOOL)),

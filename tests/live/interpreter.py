@@ -196,7 +196,9 @@ def adaptive(layer, x: Tensor) -> nn.Module:
     size = size[0] if len(size) == 1 and size[0] is not None else size
     if size == (None,):  # PyTorch has this for two and three axes only
         size = x.shape[2]
-    return ranked("AdaptiveAvgPool" if isinstance(layer, pool.AdaptiveAvgPool) else "AdaptiveMaxPool", x.dim() - 2)(size)
+    return ranked("AdaptiveAvgPool" if isinstance(layer, pool.AdaptiveAvgPool) else "AdaptiveMaxPool", x.dim() - 2)(
+        size
+    )
 
 
 def batch_norm(layer: norm.BatchNorm, x: Tensor) -> nn.Module:
@@ -281,6 +283,11 @@ def crop(layer: reshape.Crop, x: Tensor) -> nn.Module:
         slice(before, n - after) for n, (before, after) in zip(x.shape[2:], amounts(layer.amounts, x), strict=True)
     )
     return Apply(lambda x: x[(slice(None), slice(None), *at)])
+
+
+def copied(rule: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """A copy always: where nothing moves (a factor of 1), PyTorch's module returns its input, which we count as a copy."""
+    return lambda layer, x: Apply(lambda inner, x: inner(x).clone(), rule(layer, x))
 
 
 def pixel_shuffle(layer: rearrange.PixelShuffle, x: Tensor) -> nn.Module:
@@ -402,10 +409,10 @@ RULES: dict[type[Layer], Callable[..., nn.Module]] = {
     reshape.Slice: slice_,
     reshape.Crop: crop,
     rearrange.Pad: border,
-    rearrange.PixelShuffle: pixel_shuffle,
-    rearrange.PixelUnshuffle: pixel_unshuffle,
-    rearrange.ChannelShuffle: own("ChannelShuffle", groups="groups"),
-    rearrange.Unfold: unfold,
+    rearrange.PixelShuffle: copied(pixel_shuffle),
+    rearrange.PixelUnshuffle: copied(pixel_unshuffle),
+    rearrange.ChannelShuffle: copied(own("ChannelShuffle", groups="groups")),
+    rearrange.Unfold: copied(unfold),
     resize.Upsample: own("Upsample", size="size", scale_factor="scale", mode="mode"),
     scale.Scale: Scaled,
     scale.Identity: own("Identity"),
@@ -465,7 +472,7 @@ def module_of(network: Network, device: str = "meta", batch: int = 2) -> TorchNe
     if device == "meta":
         return found
     found.to_empty(device=device)
-    for name, tensor in [*found.named_parameters(), *found.named_buffers()]:
+    for tensor in [*found.parameters(), *found.buffers()]:
         with torch.no_grad():
             if tensor.is_floating_point():
                 tensor.copy_(torch.linspace(0.1, 0.9, tensor.numel()).reshape(tensor.shape))

@@ -96,8 +96,6 @@ def test_sequential_networks(net: Net) -> None:
     compare(net.network)
 
 
-
-
 @given(graphs.graphs() | strategies.networks())
 def test_small_ones_compute_what_the_shapes_say(net: Net) -> None:
     network = net.network

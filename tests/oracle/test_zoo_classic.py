@@ -6,6 +6,7 @@ shape, parameters, buffers and what it reads; the totals of every variant. The o
 
 import gzip
 import json
+from importlib import import_module
 from math import prod
 from pathlib import Path
 
@@ -33,12 +34,6 @@ from cnnbudget import (
     Training,
 )
 from cnnbudget.layers.pool import AdaptiveAvgPool
-from cnnbudget.zoo import alexnet as alexnets
-from cnnbudget.zoo import googlenet as googlenets
-from cnnbudget.zoo import inception as inceptions
-from cnnbudget.zoo import lenet as lenets
-from cnnbudget.zoo import squeezenet as squeezenets
-from cnnbudget.zoo import vgg as vggs
 from cnnbudget.zoo.alexnet import alexnet, alexnet_2012
 from cnnbudget.zoo.googlenet import googlenet, googlenet_2014
 from cnnbudget.zoo.inception import inception_v3
@@ -49,7 +44,11 @@ from cnnbudget.zoo.vgg import vgg11_bn, vgg16
 DATA = json.loads(gzip.decompress((Path(__file__).parent / "data" / "zoo_classic.json.gz").read_bytes()))
 GRAPHS, TOTALS = DATA["graphs"], DATA["totals"]
 
-MODULES = (lenets, alexnets, vggs, squeezenets, googlenets, inceptions)
+# By path: in the package some of these names are those of functions.
+MODULES = [
+    import_module(f"cnnbudget.zoo.{family}")
+    for family in ("lenet", "alexnet", "vgg", "squeezenet", "googlenet", "inception")
+]
 ZOO = {name: getattr(module, name) for module in MODULES for name in module.__all__}
 WITH_HEADS = ("googlenet", "googlenet_2014", "inception_v3")
 

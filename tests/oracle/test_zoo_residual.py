@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,11 @@ from cnnbudget import (
     ShapeError,
     Training,
 )
-from cnnbudget.zoo import darknet, densenet, resnet, segmentation, unet
+
+# By path: in the package one of these names is that of a function.
+darknet, densenet, resnet, segmentation, unet = (
+    import_module(f"cnnbudget.zoo.{family}") for family in ("darknet", "densenet", "resnet", "segmentation", "unet")
+)
 
 DATA = json.loads(gzip.decompress((Path(__file__).parent / "data" / "zoo_residual.json.gz").read_bytes()))
 GRAPHS, TOTALS = DATA["graphs"], DATA["totals"]
