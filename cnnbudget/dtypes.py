@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from cnnbudget.checks import instance_of, int_from, is_int
-from cnnbudget.errors import InvalidTypeError, shorten
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 
 __all__ = [
     "BF16",
@@ -40,7 +40,7 @@ class DType:
         (6, 2)
     """
 
-    name: str
+    name: str = field(validator=instance_of(str, "for example 'float16'"))
     bits: int = field(converter=int_from, validator=is_int(1, 1024))
 
     def byte_count(self, elements: int) -> int:
@@ -105,6 +105,8 @@ def _roles(dtypes: Any) -> tuple[tuple[Role, DType], ...]:
             isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Role) and isinstance(pair[1], DType)
         ):
             raise InvalidTypeError("Precision.dtypes must map roles to dtypes", got=shorten(pair), expected=expected)
+    if len({role for role, _ in pairs}) < len(pairs):
+        raise InvalidValueError("Precision.dtypes names a role twice", got=shorten(pairs), expected="one dtype a role")
     return tuple(sorted(pairs, key=lambda pair: pair[0].name))
 
 
@@ -119,12 +121,16 @@ class Precision:
         (DType(name='float16', bits=16), DType(name='float32', bits=32))
     """
 
-    name: str
+    name: str = field(validator=instance_of(str, "for example 'FP16'"))
     default: DType = field(validator=instance_of(DType, "for example FLOAT32"))
     dtypes: tuple[tuple[Role, DType], ...] = field(default=(), converter=_roles)
 
     def __getitem__(self, role: Role) -> DType:
         """The dtype of a role."""
+        if not isinstance(role, Role):
+            raise InvalidTypeError(
+                "a precision is asked for a role", got=shorten(role), expected="for example Role.ACTIVATION"
+            )
         for known, dtype in self.dtypes:
             if known is role:
                 return dtype

@@ -16,10 +16,11 @@ from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
 from cnnbudget.analysis.receptive import ReceptiveField, receptive_field
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
-from cnnbudget.graph.block import Block, Part, Tap, Verbs, check_parts
+from cnnbudget.graph.block import Block, Part, Verbs, check_parts
 from cnnbudget.graph.build import Checker, Root, build
 from cnnbudget.graph.nodes import Input, Network
 from cnnbudget.graph.shapes import specs
+from cnnbudget.layers.base import Layer
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.memory.scenario import Inference, Scenario, Training
 from cnnbudget.render.summary import Summary, summary
@@ -244,7 +245,9 @@ class Net(Verbs):
 
     @property
     def _is_empty(self) -> bool:
-        return not isinstance(self._root, Network) and all(isinstance(part, Tap) for part in self._parts())
+        return not isinstance(self._root, Network) and not any(
+            isinstance(part, Layer) or part.layer_count for part in self._parts()
+        )
 
     def __reduce__(self) -> tuple[Callable[..., Net], tuple[Any, ...]]:
         return _restore, (self._root, self._parts(), self._output, dict(self._taps))

@@ -101,7 +101,7 @@ def text_table(
     rule = "  ".join("-" * width for width in widths)
     lines = [line(titles), rule, *map(line, cells[: len(head)])]
     if left_out:
-        lines.append(f"... ({left_out:,} more rows)")
+        lines.append(f"... ({left_out:,} more row{'s' * (left_out > 1)})")
         lines.extend(map(line, cells[len(head) : len(head) + len(tail)]))
     if total is not None:
         lines += [rule, line(cells[-1])]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnnbudget.checks import exact_int
+from cnnbudget.checks import exact_int, int_from, is_int
 from cnnbudget.dtypes import FLOAT32, DType, Role
 from cnnbudget.errors import InvalidTypeError, ShapeError, shorten
 from cnnbudget.units import Bytes
@@ -136,8 +136,8 @@ class Footprint:
         75002800
     """
 
-    fixed: int = 0
-    per_sample: int = 0
+    fixed: int = field(default=0, converter=int_from, validator=is_int(0, _MOST**2))
+    per_sample: int = field(default=0, converter=int_from, validator=is_int(0, _MOST**2))
 
     def at(self, batch: int) -> int:
         """Elements at a batch size.
@@ -148,7 +148,7 @@ class Footprint:
         Returns:
             The number of elements.
         """
-        return self.fixed + self.per_sample * batch
+        return self.fixed + self.per_sample * exact_int(batch, "batch")
 
     def byte_count(self, batch: int = 1, dtype: DType = FLOAT32) -> Bytes:
         """Bytes at a batch size and a width.
@@ -186,6 +186,22 @@ class TensorSpec:
     role: Role = Role.ACTIVATION
     dtype: DType | None = None
     batched: bool = True
+
+    def __attrs_post_init__(
+        self,
+    ) -> None:  # by hand: specs are made by the thousand, and validators cost more than the rest
+        if type(self.role) is not Role:
+            raise InvalidTypeError(
+                "TensorSpec.role must be a role", got=shorten(self.role), expected="for example Role.EXTRA"
+            )
+        if self.dtype is not None and type(self.dtype) is not DType:
+            raise InvalidTypeError(
+                "TensorSpec.dtype must be a DType", got=shorten(self.dtype), expected="None, or INT64"
+            )
+        if type(self.batched) is not bool:
+            raise InvalidTypeError(
+                "TensorSpec.batched must be a bool", got=shorten(self.batched), expected="True or False"
+            )
 
     @property
     def element_count(self) -> int:

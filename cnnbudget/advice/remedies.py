@@ -158,7 +158,7 @@ class LargerStride(Remedy):
     reason: ClassVar[str] = "a larger stride makes the maps of the layer, and of all that follow, smaller"
     severity: ClassVar[int] = 3
 
-    node: str
+    node: str = field(validator=instance_of(str, "the name of a node"))
     stride: Axes = field(converter=axes_from, validator=is_axes())
 
     def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
@@ -210,7 +210,7 @@ class RemoveLayer(Remedy):
     reason: ClassVar[str] = "a layer that is not there has no maps and no parameters"
     severity: ClassVar[int] = 3
 
-    node: str
+    node: str = field(validator=instance_of(str, "the name of a node"))
 
     def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
         """Returns the network without the node."""

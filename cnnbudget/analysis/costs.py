@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule
 from cnnbudget.analysis.walk import walk
 from cnnbudget.dtypes import FP32, Precision, Role
-from cnnbudget.errors import CnnBudgetError, ConformanceError, MissingRuleError, ShapeError, shorten
+from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, ShapeError, shorten
 from cnnbudget.graph.nodes import Input, Network, Node, check_network
 from cnnbudget.graph.shapes import place_of
 from cnnbudget.tables import Column, html_table, text_table
@@ -95,6 +95,8 @@ class NodeCost:
             >>> table["conv"].activation_bytes(batch=50)
             Bytes(300000000)
         """
+        if not isinstance(precision, Precision):
+            raise InvalidTypeError("precision must be a Precision", got=shorten(precision), expected="for example FP32 or FP16")
         return self.footprint.byte_count(batch, self.output.dtype or precision[self.output.role])
 
 
@@ -248,6 +250,9 @@ def _facts(use: Use[Any]) -> _Facts:
         macs = layer.macs(inputs, use.output)
     except CnnBudgetError as error:
         raise error.at(place_of(use.node, inputs)) from None
+    except Exception as error:
+        error.add_note(f"raised by {type(layer).__name__} at {place_of(use.node, inputs)}")
+        raise
     if macs is not None and (type(macs) is not int or macs < 0):
         _reject("macs", macs, use, "an int, zero or more")
     return _shapes("parameters", parameters, use), _specs("buffers", buffers, use), macs

@@ -14,7 +14,7 @@ from cnnbudget.graph.shapes import place_of
 from cnnbudget.layers.base import Alias, Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from cnnbudget.analysis.costs import CostTable, NodeCost
 
@@ -34,12 +34,13 @@ class Sharing:
     aliases: Mapping[str, Alias] = field(repr=False)
 
 
-def sharing(table: CostTable, *, training: bool) -> Sharing:
+def sharing(table: CostTable, *, training: bool, held: Collection[str] = ()) -> Sharing:
     """Finds out who shares bytes.
 
     Args:
         table: The costs of a network.
         training: Whether the layers act as in training (dropout is a view in inference only).
+        held: Values that somebody outside the network keeps to the end.
 
     Returns:
         The owners of all values.
@@ -74,7 +75,7 @@ def sharing(table: CostTable, *, training: bool) -> Sharing:
         if alias.in_place:
             overwriters.append(cost)
     if overwriters:
-        _check_overwriters(table, owners, overwriters, training=training)
+        _check_overwriters(table, owners, overwriters, held, training=training)
     return Sharing(owners, aliases)
 
 
@@ -91,26 +92,43 @@ def _saved(cost: NodeCost) -> Saved:
 
 
 def _check_overwriters(
-    table: CostTable, owners: dict[str, str], overwriters: list[NodeCost], *, training: bool
+    table: CostTable, owners: dict[str, str], overwriters: list[NodeCost], held: Collection[str], *, training: bool
 ) -> None:
+    """Refuses a node that overwrites a value which is read later. Linear but for sorting, however often a storage is reused."""
     position = {cost.name: number for number, cost in enumerate(table.nodes)}
-    readers: dict[str, list[tuple[int, str, str]]] = {}  # owner -> (when, value, who still needs it and why)
+    overwritten = {owners[cost.name] for cost in overwriters}
+    readers: dict[str, list[tuple[int, int, str, str]]] = {owner: [] for owner in overwritten}
+
+    def read(when: int, value: str, who: str) -> None:
+        if owners[value] in overwritten:
+            readers[owners[value]].append((position.get(value, -1), when, value, who))
+
+    end = len(table)
     for number, cost in enumerate(table.nodes):
         for value in cost.node.inputs:
-            readers.setdefault(owners[value], []).append((number, value, f"node {cost.name!r} reads it"))
+            read(number, value, f"node {cost.name!r} reads it")
         if training:
             kept = _saved(cost)
-            values = [cost.node.inputs[index] for index in kept.inputs] + ([cost.name] if kept.output else [])
-            for value in values:
-                readers.setdefault(owners[value], []).append(
-                    (len(table), value, f"node {cost.name!r} keeps it for backward")
-                )
+            for value in [cost.node.inputs[index] for index in kept.inputs] + ([cost.name] if kept.output else []):
+                read(end, value, f"node {cost.name!r} keeps it for backward")
     for value in table.network.outputs:
-        readers.setdefault(owners[value], []).append((len(table), value, "it is an output of the network"))
+        read(end, value, "it is an output of the network")
+    for value in held:
+        read(end, value, "whoever called the network keeps it")
+
+    by_owner: dict[str, list[NodeCost]] = {}
     for cost in overwriters:
-        now = position[cost.name]
-        for when, value, who in readers[owners[cost.name]]:
-            if when > now and position.get(value, -1) < now:
+        by_owner.setdefault(owners[cost.name], []).append(cost)
+    for owner, costs_in_order in by_owner.items():
+        reads = sorted(readers[owner])
+        made, last = 0, (-1, "", "")  # of the values that exist by now, the one that is read last
+        for cost in costs_in_order:
+            now = position[cost.name]
+            while made < len(reads) and reads[made][0] < now:
+                last = max(last, reads[made][1:])
+                made += 1
+            when, value, who = last
+            if when > now:
                 raise SharedStorageError(
                     "an in-place layer would overwrite a value that is still needed",
                     where=place_of(cost.node, cost.inputs),

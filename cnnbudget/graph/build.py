@@ -36,7 +36,7 @@ class _Writer(ABC, Generic[V]):
 
     def __init__(self, tip: V, taps: Mapping[str, V]) -> None:
         self.tip = tip
-        self.taps = dict(taps)
+        self.taps = taps  # never changed in place: whoever gave it goes on with it
 
     def write(self, parts: Iterable[Part]) -> None:
         """Writes parts out.
@@ -87,7 +87,7 @@ class _Writer(ABC, Generic[V]):
                     ends.append(self.tip)
                 self.tip = self.use(part.merge, tuple(ends), scope, sharing)
             elif isinstance(part, Tap):
-                self.taps[part.label] = self.tip
+                self.taps = {**self.taps, part.label: self.tip}
             elif isinstance(part, Join):
                 self.tip = self.use(part.merge, (self.tip, *map(self._tapped, part.labels)), scope, sharing)
             elif isinstance(part, Output):
@@ -95,7 +95,7 @@ class _Writer(ABC, Generic[V]):
                 if part.head is not None:
                     yield self._run((part.head,), scope, sharing)
                 self.end(self.tip)
-                self.taps[part.label], self.tip = self.tip, start
+                self.taps, self.tip = {**self.taps, part.label: self.tip}, start
             else:
                 raise InvalidTypeError(
                     "this part cannot be built", got=shorten(part), expected="a layer, a block or another part"
@@ -103,7 +103,9 @@ class _Writer(ABC, Generic[V]):
 
     def _tapped(self, label: str) -> V:
         if label not in self.taps:
-            raise UnknownNameError("no value has this label yet", got=repr(label), hint=did_you_mean(label, self.taps))
+            raise UnknownNameError(
+                "no value has this label yet", got=shorten(label), hint=did_you_mean(label, self.taps)
+            )
         return self.taps[label]
 
 

@@ -5,6 +5,7 @@ A flat value keeps equality, hashing, pickling and traversal linear and free of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from cnnbudget.layers.base import Layer
 from cnnbudget.tensors import Shape, TensorSpec, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from attrs import Attribute
 
@@ -144,6 +145,16 @@ class Node:
         return node
 
 
+def _as_node(node: Any) -> Node:
+    if isinstance(node, Node):
+        return node
+    if not isinstance(node, (tuple, list)) or len(node) != 3:
+        raise InvalidTypeError(
+            "from_nodes() cannot read a node", got=shorten(node), expected="a Node, or (name, layer, inputs)"
+        )
+    return Node(*node)
+
+
 @frozen
 class Network:
     """A network: its inputs, its nodes in execution order, and the names of its outputs.
@@ -202,7 +213,7 @@ class Network:
         self._check_sharing()
         for name in self.outputs:
             if name not in made:
-                raise UnknownNameError("an output names no value", got=repr(name), hint=did_you_mean(name, made))
+                raise UnknownNameError("an output names no value", got=shorten(name), hint=did_you_mean(name, made))
 
     def _check_sharing(self) -> None:
         owners: set[str] = set()
@@ -213,7 +224,7 @@ class Network:
                 raise UnknownNameError(
                     "a node shares the parameters of a node that does not come before it, or that has none of its own",
                     where=f"node {node.name!r}",
-                    got=repr(node.shares),
+                    got=shorten(node.shares),
                     hint=did_you_mean(node.shares, owners),
                 )
 
@@ -240,24 +251,27 @@ class Network:
             >>> Network.from_nodes({"x": (3, 8, 8)}, nodes, ["sum"])["sum"].inputs
             ('conv', 'x')
         """
-        return cls(
-            tuple(Input(name, shape) for name, shape in inputs.items()),
-            tuple(node if isinstance(node, Node) else Node(*node) for node in nodes),
-            outputs,
-        )
+        if not isinstance(inputs, Mapping):
+            raise InvalidTypeError(
+                "from_nodes() takes inputs as a mapping",
+                got=shorten(inputs),
+                expected="for example {'x': (3, 224, 224)}",
+            )
+        checked = _tuple_of(nodes, "the nodes of from_nodes()", "[('conv', Conv(64, 3), ['x'])]")
+        return cls(tuple(Input(name, shape) for name, shape in inputs.items()), tuple(map(_as_node, checked)), outputs)
 
     def _report(self, name: str, reader: str, made: Iterable[str]) -> None:
         if any(node.name == name for node in self.nodes):
             raise InvalidValueError(
                 "a node reads a value before it is made",
                 where=f"node {reader!r}",
-                got=repr(name),
+                got=shorten(name),
                 expected="nodes in execution order, without cycles",
             )
         raise UnknownNameError(
             "a node reads a value that does not exist",
             where=f"node {reader!r}",
-            got=repr(name),
+            got=shorten(name),
             hint=did_you_mean(name, made),
         )
 
@@ -307,5 +321,5 @@ def check_network(network: Any, what: str) -> None:
 
 def _add_once(name: str, made: dict[str, None]) -> None:
     if name in made:
-        raise InvalidValueError("a name is used twice", got=repr(name), expected="unique names of inputs and nodes")
+        raise InvalidValueError("a name is used twice", got=shorten(name), expected="unique names of inputs and nodes")
     made[name] = None

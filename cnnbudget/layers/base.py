@@ -15,17 +15,24 @@ from abc import ABC, abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from cnnbudget.checks import short_repr
-from cnnbudget.errors import ShapeError
+from cnnbudget.checks import is_bool, is_int, short_repr
+from cnnbudget.errors import ConformanceError, InvalidTypeError, ShapeError, shorten
 from cnnbudget.tensors import Shape, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-__all__ = ["Alias", "ElementwiseLayer", "Layer", "Saved", "StatelessLayer", "need_rank", "number_from", "word_of"]
+    from attrs import Attribute
+
+__all__ = ["Alias", "ElementwiseLayer", "Layer", "Saved", "StatelessLayer", "need_rank", "word_of"]
+
+
+def _are_positions(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    if type(value) is not tuple or not all(type(number) is int and number >= 0 for number in value):
+        raise InvalidTypeError("Saved.inputs must be positions", got=shorten(value), expected="a tuple of ints from 0")
 
 
 @frozen
@@ -37,8 +44,8 @@ class Saved:
         output: Whether the output is kept.
     """
 
-    inputs: tuple[int, ...] = ()
-    output: bool = False
+    inputs: tuple[int, ...] = field(default=(), validator=_are_positions)
+    output: bool = field(default=False, validator=is_bool)
 
 
 @frozen
@@ -50,8 +57,8 @@ class Alias:
         in_place: ``True`` if the layer overwrites the values there, ``False`` if it only looks at them (a view).
     """
 
-    input: int = 0
-    in_place: bool = False
+    input: int = field(default=0, validator=is_int(0))
+    in_place: bool = field(default=False, validator=is_bool)
 
 
 @frozen(repr=False)
@@ -204,16 +211,6 @@ def need_rank(layer: str, value: TensorSpec, *, least: int, most: int | None = N
         raise ShapeError(f"{layer} does not take this shape", got=str(value.shape), expected=expected, hint=hint)
 
 
-def number_from(value: Any) -> Any:
-    """Normalises a subclass of ``float``, such as numpy's double, to ``float``; leaves the rest for the validator.
-
-    Example:
-        >>> number_from(0.5)
-        0.5
-    """
-    return float(value) if isinstance(value, float) else value
-
-
 @cache
 def word_of(layer: type[Layer]) -> str:
     """How nodes of a layer are called: its ``word``, or its class's name in snake case.
@@ -223,4 +220,6 @@ def word_of(layer: type[Layer]) -> str:
         >>> word_of(GlobalAvgPool), word_of(ReLU)
         ('global_avg_pool', 'relu')
     """
+    if layer.word is not None and (not isinstance(layer.word, str) or not layer.word):
+        raise ConformanceError(f"{layer.__name__}.word is no word", got=shorten(layer.word), expected="a str, or None")
     return layer.word or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", layer.__name__).lower()

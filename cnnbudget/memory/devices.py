@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from cnnbudget.checks import int_from, is_int
+from cnnbudget.checks import exact_int, int_from, is_int
 
 __all__ = ["DataParallel"]
 
@@ -34,7 +34,7 @@ class DataParallel:
         Returns:
             ``ceil(batch / count)``.
         """
-        return -(-batch // self.count)
+        return -(-exact_int(batch, "batch") // self.count)
 
     def largest_batch(self, share: int) -> int:
         """The largest batch of which no device gets more than a share.
@@ -45,4 +45,4 @@ class DataParallel:
         Returns:
             ``share * count``.
         """
-        return share * self.count
+        return exact_int(share, "share", 0) * self.count

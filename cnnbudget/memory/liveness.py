@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from attrs import field, frozen
 
+from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Role
-from cnnbudget.errors import ConformanceError
+from cnnbudget.errors import ConformanceError, shorten
 from cnnbudget.memory.schedule import Schedule
 from cnnbudget.planning.intervals import live_sizes
 
@@ -39,6 +41,7 @@ class Liveness:
         Returns:
             One exact int a step.
         """
+        batch = exact_int(batch, "batch")
         sizes = [storage.byte_count(batch) for storage in self.schedule.storages]
         return live_sizes(self.births, self.deaths, sizes, len(self.schedule.steps))
 
@@ -52,6 +55,7 @@ class Liveness:
         Returns:
             One exact int a step.
         """
+        batch = exact_int(batch, "batch")
         chosen = [number for number, storage in enumerate(self.schedule.storages) if storage.role in roles]
         return live_sizes(
             [self.births[number] for number in chosen],
@@ -94,6 +98,7 @@ def liveness(schedule: Schedule) -> Liveness:
     Raises:
         ConformanceError: If a step reads a storage that nothing has written, or a storage is never written.
     """
+    _check_schedule(schedule)
     storages, count = schedule.storages, len(schedule.steps)
     births = [0 if storage.persistent else -1 for storage in storages]
     deaths = [0] * len(storages)
@@ -119,3 +124,30 @@ def liveness(schedule: Schedule) -> Liveness:
         if storage.persistent or number in schedule.held:
             deaths[number] = count
     return Liveness(schedule, tuple(births), tuple(deaths))
+
+
+def _check_schedule(schedule: Any) -> None:
+    """Refuses what a foreign policy may have made of a schedule: the sweep below trusts its numbers."""
+    if not isinstance(schedule, Schedule):
+        raise ConformanceError(
+            "a retention policy returned no schedule",
+            got=shorten(schedule),
+            expected="a Schedule; ScheduleBuilder makes one",
+        )
+    numbers = range(len(schedule.storages))
+    for now, step in enumerate(schedule.steps):
+        for number in (*step.reads, *step.writes):
+            if type(number) is not int or number not in numbers:
+                raise ConformanceError(
+                    "a step names a storage that does not exist",
+                    where=f"step {now}, {step}",
+                    got=shorten(number),
+                    expected=f"a number from 0 to {len(numbers) - 1}",
+                )
+    for number in schedule.held:
+        if type(number) is not int or number not in numbers:
+            raise ConformanceError(
+                "a schedule holds a storage that does not exist",
+                got=shorten(number),
+                expected=f"a number from 0 to {len(numbers) - 1}",
+            )

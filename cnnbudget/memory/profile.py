@@ -11,7 +11,7 @@ from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.checks import LARGEST
 from cnnbudget.dtypes import DType, Role
 from cnnbudget.errors import InvalidTypeError, shorten
-from cnnbudget.graph.nodes import Network
+from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.memory.liveness import Liveness, liveness
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.memory.schedule import Step
@@ -286,7 +286,10 @@ def profile(network: Network | CostTable, scenario: Scenario) -> MemoryProfile:
             expected="for example Inference() or Training(batch=32)",
             hint=hint,
         )
-    table = network if isinstance(network, CostTable) else costs(network)
+    if not isinstance(network, CostTable):
+        check_network(network, "profile()")
+        network = costs(network)
+    table = network
     schedule = scenario.retention.schedule(table, scenario.precision, training=scenario.trains)
     return MemoryProfile(table.network, scenario, liveness(schedule))
 

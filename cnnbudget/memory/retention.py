@@ -21,7 +21,7 @@ from cnnbudget.memory.schedule import Phase, Schedule, ScheduleBuilder
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from cnnbudget.analysis.costs import CostTable, NodeCost
 
@@ -66,6 +66,7 @@ class ForwardPass:
         table: Costs of the network.
         precision: Gives every role its dtype.
         training: Whether layers act as in training: then they write their extras.
+        held: Values that somebody outside the network keeps to the end; no layer may overwrite them.
 
     Attributes:
         builder: Where the steps are collected; policies go on with it.
@@ -74,10 +75,10 @@ class ForwardPass:
         sharing: Who shares bytes.
     """
 
-    def __init__(self, table: CostTable, precision: Precision, *, training: bool) -> None:
+    def __init__(self, table: CostTable, precision: Precision, *, training: bool, held: Collection[str] = ()) -> None:
         self.table = table
         self.builder = builder = ScheduleBuilder(precision)
-        self.sharing: Sharing = sharing(table, training=training)
+        self.sharing: Sharing = sharing(table, training=training, held=held)
         self.values: dict[str, int] = {}
         self.extras: dict[str, tuple[int, ...]] = {}
         for cost in table.nodes:
@@ -161,10 +162,9 @@ class FreeAfterUse(Retention):
 
     def schedule(self, table: CostTable, precision: Precision, *, training: bool) -> Schedule:
         """Makes the schedule: load, and one forward step a node."""
-        forward = ForwardPass(table, precision, training=training)
-        forward.builder.hold(forward.values[name] for name in table.network.outputs)
-        if self.hold_input:
-            forward.builder.hold(forward.values[source.name] for source in table.network.inputs)
+        held = [source.name for source in table.network.inputs] if self.hold_input else []
+        forward = ForwardPass(table, precision, training=training, held=held)
+        forward.builder.hold(forward.values[name] for name in (*table.network.outputs, *held))
         return forward.builder.build()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from cnnbudget.dtypes import DType, Precision, Role
-from cnnbudget.errors import ConformanceError, UnknownNameError, did_you_mean
+from cnnbudget.errors import ConformanceError, InvalidTypeError, UnknownNameError, did_you_mean, shorten
 from cnnbudget.tensors import Footprint, Shape, TensorSpec
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class Phase(Enum):
     RECOMPUTE = "recompute"
     BACKWARD = "backward"
     UPDATE = "update"
+
+    def __repr__(self) -> str:  # as one writes it
+        return f"Phase.{self.name}"
 
     def __str__(self) -> str:
         return self.value
@@ -110,8 +113,8 @@ class Schedule:
         """
         numbers = {storage.name: number for number, storage in enumerate(self.storages)}
         for name in names:
-            if name not in numbers:
-                raise UnknownNameError("no storage has this name", got=repr(name), hint=did_you_mean(name, numbers))
+            if not isinstance(name, str) or name not in numbers:
+                raise UnknownNameError("no storage has this name", got=shorten(name), hint=did_you_mean(name, numbers))
         return evolve(self, held=self.held | {numbers[name] for name in names})
 
 
@@ -123,6 +126,10 @@ class ScheduleBuilder:
     """
 
     def __init__(self, precision: Precision) -> None:
+        if not isinstance(precision, Precision):
+            raise InvalidTypeError(
+                "ScheduleBuilder takes a precision", got=shorten(precision), expected="for example FP32"
+            )
         self._dtypes = {role: precision[role] for role in Role}
         self._storages: list[Storage] = []
         self._steps: list[Step] = []
