@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 """Sizes of the axes of one sample, channels first."""
 
 _MOST = 2**63 - 1
+_ELEMENTS = 2**1024  # no bound that anybody meets: shapes multiply, and ints are exact
 
 
 def shape_of(value: Any, what: str = "a shape", most: int = _MOST) -> Shape:
@@ -136,8 +137,8 @@ class Footprint:
         75002800
     """
 
-    fixed: int = field(default=0, converter=int_from, validator=is_int(0, _MOST**2))
-    per_sample: int = field(default=0, converter=int_from, validator=is_int(0, _MOST**2))
+    fixed: int = field(default=0, converter=int_from, validator=is_int(0, _ELEMENTS))
+    per_sample: int = field(default=0, converter=int_from, validator=is_int(0, _ELEMENTS))
 
     def at(self, batch: int) -> int:
         """Elements at a batch size.
@@ -148,7 +149,7 @@ class Footprint:
         Returns:
             The number of elements.
         """
-        return self.fixed + self.per_sample * exact_int(batch, "batch")
+        return self.fixed + self.per_sample * exact_int(batch, "batch", 0)
 
     def byte_count(self, batch: int = 1, dtype: DType = FLOAT32) -> Bytes:
         """Bytes at a batch size and a width.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -16,8 +17,8 @@ from cnnbudget.advice.remedies import (
     stride_of,
 )
 from cnnbudget.analysis.costs import CostTable, costs
-from cnnbudget.dtypes import Role
-from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
+from cnnbudget.dtypes import BFLOAT16, FLOAT16, Role
+from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network
 from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.memory.profile import MemoryProfile, profile
@@ -27,7 +28,7 @@ from cnnbudget.units import Bytes, parse_bytes
 from cnnbudget.windows import Axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import SupportsIndex
 
 __all__ = ["Advice", "Option", "fit"]
@@ -35,8 +36,8 @@ __all__ = ["Advice", "Option", "fit"]
 MOST_VARIANTS = 400
 """How many variants of the architecture are profiled at most, those of the largest maps first."""
 
-MOST_NODES = 200_000
-"""How many nodes all variants may have together, so that advice on very deep networks takes seconds; ten are tried always."""
+MOST_NODES = 50_000
+"""How many nodes all variants may have together, so that advice on deep networks takes seconds; two are tried always."""
 
 _STRIDE_STEPS = 4
 
@@ -62,7 +63,7 @@ class Option:
         remedy: What was done.
         network: The network after it.
         scenario: The scenario after it.
-        profile: The profile after it, computed anew.
+        peak: The peak after it, of a profile of its own.
         change: What was changed, from what to what.
         price: What it costs the user.
         fits: Whether the peak is within the budget.
@@ -75,7 +76,7 @@ class Option:
     remedy: Remedy
     network: Network = field(repr=False)
     scenario: Scenario
-    profile: MemoryProfile = field(repr=False)
+    peak: Bytes
     change: str
     price: str
     fits: bool
@@ -85,10 +86,13 @@ class Option:
     magnitude: int
     _wrap: Callable[[Network], Any] = field(default=_itself, eq=False, repr=False, alias="wrap")
 
-    @property
-    def peak(self) -> Bytes:
-        """The peak after the remedy."""
-        return self.profile.peak
+    def profile(self) -> MemoryProfile:
+        """Computes the profile after the remedy; an option keeps its peak only, since there may be hundreds of them.
+
+        Returns:
+            The profile.
+        """
+        return profile(self.network, self.scenario)
 
     def apply(self) -> tuple[Any, Scenario]:
         """Returns the changed net and scenario.
@@ -163,6 +167,10 @@ class Advice:
         Returns:
             The option; ``None`` if that cure does not apply.
         """
+        if not (isinstance(cure, type) and issubclass(cure, Remedy)):
+            raise InvalidTypeError(
+                "best_of() takes a class of remedies", got=shorten(cure), expected="for example SmallerBatch"
+            )
         return next((option for option in self.options if isinstance(option.remedy, cure)), None)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -226,9 +234,9 @@ class _Question:
     wrap: Callable[[Network], Any]
 
     def measure(self, remedy: Remedy) -> Option:
-        network, scenario = remedy.apply(self.table.network, self.scenario)
+        network, scenario = _applied(remedy, self.table.network, self.scenario)
         table = self.table if network is self.table.network else costs(network)
-        found = profile(table, scenario)
+        peak = profile(table, scenario).peak
         keeps_output = all(
             table.specs[after].shape == self.table.specs[before].shape
             for after, before in zip(network.outputs, self.table.network.outputs, strict=True)
@@ -237,11 +245,11 @@ class _Question:
             remedy,
             network,
             scenario,
-            found,
+            peak,
             remedy.describe(self.table.network, self.scenario),
             _price(remedy, self.scenario, self.table, table, keeps_output=keeps_output),
-            fits=found.peak <= self.budget,
-            helps=found.peak < self.before.peak,
+            fits=peak <= self.budget,
+            helps=peak < self.before.peak,
             mac_count=_known_macs(table),
             keeps_output=keeps_output,
             magnitude=remedy.magnitude(self.table.network),
@@ -260,6 +268,13 @@ def _known_macs(table: CostTable) -> int | None:
     return None if any(cost.macs is None for cost in table) else table.mac_count
 
 
+# IEEE 754 binary16 has 11 significant bits and ends at (2 - 2**-10) * 2**15; bfloat16 is the upper half of binary32.
+_ROUNDING = {
+    FLOAT16: "rounding to 11 significant bits, range up to 65,504",
+    BFLOAT16: "rounding to 8 significant bits, the range of 32 bits",
+}
+
+
 def _price(remedy: Remedy, scenario: Scenario, before: CostTable, after: CostTable, *, keeps_output: bool) -> str:
     """Says in a few words what a remedy costs the user."""
     if isinstance(remedy, MoreDevices):
@@ -268,7 +283,7 @@ def _price(remedy: Remedy, scenario: Scenario, before: CostTable, after: CostTab
     if isinstance(remedy, SmallerBatch):
         return "noisier gradients, more steps an epoch" if scenario.trains else "same results, more passes"
     if isinstance(remedy, HalfPrecision):
-        return "rounding to 11 significant bits, range up to 65,504"
+        return _ROUNDING.get(remedy.precision[Role.ACTIVATION], f"rounding to {remedy.precision[Role.ACTIVATION]}")
     parts = []
     counts = [
         ("parameters", before.parameter_count, after.parameter_count),
@@ -360,11 +375,23 @@ def _run_time_options(question: _Question, notes: list[str]) -> Iterator[Option]
         yield question.measure(half)
 
 
+def _applied(remedy: Remedy, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+    answer: object = remedy.apply(network, scenario)
+    match answer:
+        case (Network() as changed, Scenario() as changed_scenario):
+            return changed, changed_scenario
+    raise ConformanceError(
+        f"{type(remedy).__name__}.apply returned something else",
+        got=shorten(answer),
+        expected="a network and a scenario",
+    )
+
+
 def _further_options(question: _Question, remedies: Iterable[Remedy], notes: list[str]) -> Iterator[Option]:
-    for remedy in remedies:
-        if not isinstance(remedy, Remedy):
+    for remedy in remedies if isinstance(remedies, Iterable) else (remedies,):
+        if not isinstance(remedy, Remedy) or isinstance(remedies, Remedy):
             raise InvalidTypeError(
-                "remedies must be remedies", got=shorten(remedy), expected="for example SmallerBatch(8)"
+                "remedies must be remedies", got=shorten(remedy), expected="a list, for example [SmallerBatch(8)]"
             )
         try:
             yield question.measure(remedy)
@@ -375,7 +402,7 @@ def _further_options(question: _Question, remedies: Iterable[Remedy], notes: lis
 def _architecture_options(question: _Question, notes: list[str]) -> Iterator[Option]:
     nodes = question.table.nodes
     by_size = sorted(nodes, key=lambda cost: -cost.output.element_count)
-    allowed = min(MOST_VARIANTS, max(10, MOST_NODES // len(nodes)))
+    allowed = min(MOST_VARIANTS, max(2, MOST_NODES // len(nodes)))
     tries = 0
     for cost in by_size:
         if tries >= allowed:

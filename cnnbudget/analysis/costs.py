@@ -96,7 +96,9 @@ class NodeCost:
             Bytes(300000000)
         """
         if not isinstance(precision, Precision):
-            raise InvalidTypeError("precision must be a Precision", got=shorten(precision), expected="for example FP32 or FP16")
+            raise InvalidTypeError(
+                "precision must be a Precision", got=shorten(precision), expected="for example FP32 or FP16"
+            )
         return self.footprint.byte_count(batch, self.output.dtype or precision[self.output.role])
 
 

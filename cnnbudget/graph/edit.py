@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from cnnbudget.errors import InvalidValueError, UnknownNameError, did_you_mean
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, UnknownNameError, did_you_mean, shorten
+from cnnbudget.graph.block import check_parts
 from cnnbudget.graph.build import build
 from cnnbudget.graph.nodes import Network, Node, check_network
 from cnnbudget.graph.shapes import specs
 from cnnbudget.layers.base import Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from cnnbudget.graph.block import Part
 
@@ -68,6 +70,12 @@ def replace_layers(network: Network, where: Callable[[Node], bool], by: Callable
         ['Conv(4, 3)', 'Tanh()', 'Conv(4, 3)', 'Tanh()']
     """
     check_network(network, "replace_layers()")
+    if not callable(where) or not callable(by):
+        raise InvalidTypeError(
+            "replace_layers() takes two functions",
+            got=f"{shorten(where)}, {shorten(by)}",
+            expected="node -> bool, layer -> layer",
+        )
     nodes = tuple(evolve(node, layer=by(node.layer)) if where(node) else node for node in network.nodes)
     return _checked(evolve(network, nodes=nodes))
 
@@ -174,10 +182,12 @@ def rename(network: Network, names: Mapping[str, str]) -> Network:
         InvalidValueError: If two values would have the same name.
     """
     check_network(network, "rename()")
+    if not isinstance(names, Mapping):
+        raise InvalidTypeError("rename() takes a mapping", got=shorten(names), expected="for example {'conv': 'stem'}")
     known = {source.name for source in network.inputs} | {node.name for node in network.nodes}
     for name in names:
         if name not in known:
-            raise UnknownNameError("no node or input has this name", got=repr(name), hint=did_you_mean(name, known))
+            raise UnknownNameError("no node or input has this name", got=shorten(name), hint=did_you_mean(name, known))
 
     def new(name: str) -> str:
         return names.get(name, name)
@@ -258,4 +268,4 @@ def swap_head(network: Network, at: str, *parts: Part) -> Network:
         ['conv', 'global_avg_pool', 'linear']
     """
     check_network(network, "swap_head()")
-    return _checked(build(subnetwork(network, at), parts))
+    return _checked(build(subnetwork(network, at), check_parts(parts, "swap_head()")))

@@ -15,24 +15,17 @@ from abc import ABC, abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from cnnbudget.checks import is_bool, is_int, short_repr
-from cnnbudget.errors import ConformanceError, InvalidTypeError, ShapeError, shorten
+from cnnbudget.checks import short_repr
+from cnnbudget.errors import ConformanceError, ShapeError, shorten
 from cnnbudget.tensors import Shape, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-    from attrs import Attribute
-
 __all__ = ["Alias", "ElementwiseLayer", "Layer", "Saved", "StatelessLayer", "need_rank", "word_of"]
-
-
-def _are_positions(instance: Any, attribute: Attribute[Any], value: Any) -> None:
-    if type(value) is not tuple or not all(type(number) is int and number >= 0 for number in value):
-        raise InvalidTypeError("Saved.inputs must be positions", got=shorten(value), expected="a tuple of ints from 0")
 
 
 @frozen
@@ -44,8 +37,8 @@ class Saved:
         output: Whether the output is kept.
     """
 
-    inputs: tuple[int, ...] = field(default=(), validator=_are_positions)
-    output: bool = field(default=False, validator=is_bool)
+    inputs: tuple[int, ...] = ()
+    output: bool = False
 
 
 @frozen
@@ -57,8 +50,8 @@ class Alias:
         in_place: ``True`` if the layer overwrites the values there, ``False`` if it only looks at them (a view).
     """
 
-    input: int = field(default=0, validator=is_int(0))
-    in_place: bool = field(default=False, validator=is_bool)
+    input: int = 0
+    in_place: bool = False
 
 
 @frozen(repr=False)

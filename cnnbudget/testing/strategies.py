@@ -264,7 +264,9 @@ def networks(
     """
     shape = draw(shapes(rank))
     net = Net.input(*shape, name=draw(st.sampled_from(["input", "image", "conv"])))
-    overwritable = True  # nobody has kept what lies in the storage of the last output
+    overwritable = (
+        False  # whoever calls the network may keep its input; later: nobody has kept what lies in the last storage
+    )
     for _ in range(draw(st.integers(1, max_parts))):
         name = draw(st.none() | _NAMES)
         kind = draw(st.sampled_from(["layer", "layer", "unit", "inplace"]))

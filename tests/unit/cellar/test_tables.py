@@ -76,7 +76,7 @@ def test_the_middle_of_a_long_table_is_left_out_and_counted(length, limit):
     else:
         before = [str(n) for n in range(limit // 2)]
         after = [str(n) for n in range(length - (limit - limit // 2), length)]
-        assert body == [*before, f"... ({length - limit:,} more rows)", *after]
+        assert body == [*before, f"... ({length - limit:,} more row{'s' * (length - limit > 1)})", *after]
 
 
 def test_wide_and_combining_signs_line_up():

@@ -6,7 +6,6 @@ import pytest
 from attrs import fields
 
 import cnnbudget
-
 from cnnbudget import ElementwiseLayer, Layer, StatelessLayer
 from cnnbudget.testing import check_layer
 

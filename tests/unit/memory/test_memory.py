@@ -461,7 +461,7 @@ def test_bad_scenarios_of_a_profile() -> None:
         InvalidTypeError, match=r"Scenario is a base, no scenario: expected Inference\(\.\.\.\) or Training"
     ):
         Scenario(retention=KeepAll())
-    with pytest.raises(InvalidTypeError, match=r"costs\(\) takes a network: .*a Net has \.network"):
+    with pytest.raises(InvalidTypeError, match=r"profile\(\) takes a network: .*a Net has \.network"):
         profile(TEXTBOOK, Inference())  # type: ignore[arg-type]
 
 

@@ -90,7 +90,18 @@ def test_five_cures():
         "several devices",
     ]
     assert all(option["fits"] and option["peak_bytes"] <= 500_000_000 for option in options)
-    assert options[0]["change"] == "batch 50 -> 44"
+    image, maps, parameters = 720_000, (6_000_000, 3_000_000, 1_520_000), 3_613_600
+    assert [(option["change"], option["peak_bytes"]) for option in options] == [
+        ("batch 50 -> 44", 44 * (image + sum(maps)) + parameters),
+        # conv2 makes 34x50 maps, conv3 17x25
+        ("conv2: stride 2 -> 3", 50 * (image + maps[0] + 200 * 34 * 50 * 4 + 400 * 17 * 25 * 4) + parameters),
+        (
+            "without conv3, Conv(400, 3, stride=2, padding='same')",
+            50 * (image + maps[0] + maps[1]) + parameters - 4 * 720_400,
+        ),
+        ("FP32 -> FP16", (50 * (image + sum(maps)) + parameters) // 2),
+        ("1 -> 2 devices, at most 25 samples each", 25 * (image + sum(maps)) + parameters),
+    ]
 
 
 def test_the_dense_network():
