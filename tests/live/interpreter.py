@@ -221,6 +221,11 @@ def layer_norm(layer: norm.LayerNorm, x: Tensor) -> nn.Module:
     return Apply(lambda inner, x: inner(x.movedim(axes, ends)).movedim(ends, axes), module)
 
 
+def response_norm(layer: norm.LocalResponseNorm, x: Tensor) -> nn.Module:
+    module = nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
+    return Apply(lambda inner, x: inner(x.contiguous()), module)  # PyTorch 2.13 fails on a permuted volume
+
+
 def drop_path(layer: regularize.DropPath, x: Tensor) -> nn.Module:
     def run(x: Tensor) -> Tensor:
         if not module.training or not layer.rate:
@@ -385,7 +390,7 @@ RULES: dict[type[Layer], Callable[..., nn.Module]] = {
     norm.InstanceNorm: instance_norm,
     norm.LayerNorm: layer_norm,
     norm.GroupNorm: lambda layer, x: nn.GroupNorm(layer.groups, x.shape[1], affine=layer.affine),
-    norm.LocalResponseNorm: own("LocalResponseNorm", size="size", alpha="alpha", beta="beta", k="k"),
+    norm.LocalResponseNorm: response_norm,
     **{
         kind: own(kind.__name__, inplace="inplace")
         for kind in (act.ReLU, act.ReLU6, act.SELU, act.SiLU, act.Mish, act.Hardswish, act.Hardsigmoid)

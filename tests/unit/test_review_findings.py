@@ -202,6 +202,25 @@ def test_it_is_refused_clearly(make, error, text):
         make()
 
 
+@frozen
+class Buffered(ElementwiseLayer):
+    """A layer that states its buffers in some way."""
+
+    stated: object
+
+    def buffers(self, inputs):
+        return self.stated
+
+
+def test_buffers_are_stated_by_shape_or_spec():
+    spec = TensorSpec((), Role.BUFFER, batched=False)
+    net = Net.input(3).then(Buffered({"mean": (3,), "list": [2], "count": spec}))
+    assert net.buffer_count == 3 + 2 + 1
+    for wrong in ({"mean": 3}, {"mean": (0,)}, [("mean", (3,))], {"mean": "x"}):
+        with pytest.raises(ConformanceError, match=r"Buffered\.buffers returned something else"):
+            Net.input(3).then(Buffered(wrong)).costs()
+
+
 def test_a_remedy_that_answers_nothing_is_noted():
     (note,) = [note for note in NET.fit(1000, Inference(), remedies=[Nothing()]).notes if "Nothing" in note]
     assert note.startswith("Nothing() cannot be applied: Nothing.apply returned something else: got None")

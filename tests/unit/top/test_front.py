@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import cnnbudget
-from cnnbudget import Conv, Net, textbook, zoo
+from cnnbudget import Conv, Net, cli, textbook, zoo
 from cnnbudget.advice.explain import explain_parameters
 
 
@@ -66,3 +66,27 @@ def test_the_exercise_of_the_zoo_has_options():
 def test_the_chapter_is_a_value():
     assert textbook.work() == textbook.work()
     assert str(explain_parameters(zoo.textbook_exercise().network)["conv"]).endswith("28 x 100 maps = 2,800")
+
+
+def test_importing_the_main_module_runs_nothing(capsys):
+    from importlib import import_module
+
+    assert import_module("cnnbudget.__main__").main is cli.main
+    assert capsys.readouterr().out == ""
+
+
+def test_compare_takes_nets_networks_and_names():
+    small, large = zoo.textbook_exercise(maps=(4,)), zoo.textbook_exercise(maps=(8, 8))
+    by_name = cnnbudget.compare({"small": small, "large": large.network})
+    assert by_name.rows() == cnnbudget.compare(small, large, names=["small", "large"]).rows()
+    (parameters,) = [row for row in by_name.rows() if row["fact"] == "parameters"]
+    # 4 * (27 + 1); 8 * (27 + 1) + 8 * (72 + 1)
+    assert (parameters["small"], parameters["large"]) == (112, 808)
+    with pytest.raises(cnnbudget.InvalidTypeError, match=r"compare\(\) takes a network: got 5"):
+        cnnbudget.compare(small, 5)
+
+
+def test_the_receptive_field_of_a_net():
+    # three 3x3 windows with stride 2: 3, then 3 + 2 * 2, then 7 + 2 * 4
+    found = zoo.textbook_exercise().receptive_field()
+    assert [node.size for node in found][-3:] == [(3, 3), (7, 7), (15, 15)]
