@@ -37,7 +37,7 @@ MOST_VARIANTS = 400
 """How many variants of the architecture are profiled at most, those of the largest maps first."""
 
 MOST_NODES = 50_000
-"""How many nodes all variants may have together, so that advice on deep networks takes seconds; two are tried always."""
+"""How many nodes all variants may have together, so that advice on very deep networks ends; two are tried always."""
 
 _STRIDE_STEPS = 4
 
