@@ -9,7 +9,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from attrs import fields
-from hypothesis import strategies as st
 
 from cnnbudget.layers import activation as act
 from cnnbudget.layers import norm, pool, rearrange, reshape
@@ -22,7 +21,7 @@ from cnnbudget.layers.regularize import Dropout, DropPath
 from cnnbudget.layers.resize import Upsample
 from cnnbudget.layers.scale import Identity, Scale
 from cnnbudget.tensors import Shape
-from cnnbudget.testing.strategies import convolutions, draw_per_axis, fill_modes, pools, short_form
+from cnnbudget.testing.strategies import convolutions, draw_per_axis, fill_modes, pools, short_form, st
 from cnnbudget.windows import effective_kernel
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
-from hypothesis import strategies as st
 
 from cnnbudget.graph.block import Block, Branch, Join, Output, Part, Repeat, Tap
 from cnnbudget.layers.base import Layer
 from cnnbudget.layers.conv import Conv
 from cnnbudget.layers.linear import Linear
 from cnnbudget.layers.merge import Add, Concat, Maximum, Multiply
+from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.layers.pool import AdaptiveAvgPool, AdaptiveMaxPool, MaxPool
 from cnnbudget.layers.reshape import Reshape
 from cnnbudget.layers.resize import Upsample
@@ -25,7 +25,7 @@ from cnnbudget.layers.scale import Identity
 from cnnbudget.net import Net
 from cnnbudget.tensors import Shape, TensorSpec
 from cnnbudget.testing.families import GROWING, INPLACE, KINDS, all_layers, merges
-from cnnbudget.testing.strategies import shapes
+from cnnbudget.testing.strategies import shapes, st
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,11 +127,10 @@ class _Writer:
         self.words += 1
         word = f"shared{self.words}"
         kind = self.draw(st.sampled_from(["twice", "twins", "sizes"]))
-        if kind == "sizes" and len(tip.shape) > 1:  # one convolution on maps of several sizes
-            head = Block(Conv(tip.shape[0], 3, padding=1), share=word)
-            return [head, MaxPool(1, stride=2), head], self.then(
-                tip, Conv(tip.shape[0], 3, padding=1), MaxPool(1, stride=2), Conv(tip.shape[0], 1)
-            )[1]
+        if kind == "sizes" and len(tip.shape) > 1:  # one head on maps of several sizes
+            head, smaller = (Conv(tip.shape[0], 3, padding=1), BatchNorm()), MaxPool(1, stride=2)
+            _, end = self.then(tip, *head, smaller, *head)
+            return [Block(*head, share=word), smaller, Block(*head, share=word)], end
         body, end = self.again(tip, level)
         body = Block(*body.parts, share=word)
         if kind == "twins":

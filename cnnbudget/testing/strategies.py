@@ -26,11 +26,13 @@ from cnnbudget.tensors import Shape
 from cnnbudget.windows import effective_kernel, sides_of
 
 try:
-    from hypothesis import strategies as st
+    from hypothesis import strategies
 except ImportError as error:
     raise MissingExtraError(
         "cnnbudget.testing.strategies needs hypothesis", hint="pip install cnnbudget[testing]"
     ) from error
+
+st = strategies  # families and graphs import it from here, so that they too name the extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,6 +1,7 @@
 """What is true of every graph in every scenario (DESIGN, section 5), on random graphs of every built-in layer."""
 
 import pickle
+import sys
 from collections.abc import Callable
 from math import prod
 
@@ -525,3 +526,12 @@ def test_merges_apply_to_their_shapes(drawn: tuple[tuple[int, ...], tuple[Layer,
     names = [source.name for source in sources]
     assert costs(Network(sources, [Node("merge", layer, names)], ["merge"])).parameter_count == 0
     assert not isinstance(layer, Add) or not layer.inplace
+
+
+@pytest.mark.parametrize("module", ["families", "graphs"])
+def test_without_hypothesis_the_extra_is_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    for name in ("strategies", "families", "graphs"):
+        monkeypatch.delitem(sys.modules, f"cnnbudget.testing.{name}")
+    with pytest.raises(cnnbudget.MissingExtraError, match=r"pip install cnnbudget\[testing\]"):
+        __import__(f"cnnbudget.testing.{module}")
