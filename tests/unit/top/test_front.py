@@ -90,3 +90,15 @@ def test_the_receptive_field_of_a_net():
     # three 3x3 windows with stride 2: 3, then 3 + 2 * 2, then 7 + 2 * 4
     found = zoo.textbook_exercise().receptive_field()
     assert [node.size for node in found][-3:] == [(3, 3), (7, 7), (15, 15)]
+
+
+def test_the_names_that_type_checkers_see_are_those_that_load():
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(cnnbudget.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.asname: line.module for line in block.body for alias in line.names}
+    assert set(seen) | {"__version__"} == set(cnnbudget.__all__)
+    for name, module in seen.items():
+        assert getattr(cnnbudget, name) is getattr(sys.modules[module], name), f"{name} is loaded from elsewhere"
