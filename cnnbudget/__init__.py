@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from cnnbudget.analysis.visitor import Visitor as Visitor
     from cnnbudget.analysis.visitor import visits as visits
     from cnnbudget.analysis.walk import walk as walk
+    from cnnbudget.dtypes import AMP_BF16 as AMP_BF16
+    from cnnbudget.dtypes import AMP_FP16 as AMP_FP16
     from cnnbudget.dtypes import BF16 as BF16
     from cnnbudget.dtypes import BFLOAT16 as BFLOAT16
     from cnnbudget.dtypes import BOOL as BOOL
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from cnnbudget.dtypes import FP32 as FP32
     from cnnbudget.dtypes import INT4 as INT4
     from cnnbudget.dtypes import INT8 as INT8
+    from cnnbudget.dtypes import INT8_DTYPE as INT8_DTYPE
     from cnnbudget.dtypes import INT32 as INT32
     from cnnbudget.dtypes import INT64 as INT64
     from cnnbudget.dtypes import UINT8 as UINT8
@@ -101,7 +104,9 @@ if TYPE_CHECKING:
     from cnnbudget.layers.activation import Softplus as Softplus
     from cnnbudget.layers.activation import Tanh as Tanh
     from cnnbudget.layers.base import Alias as Alias
+    from cnnbudget.layers.base import Autocast as Autocast
     from cnnbudget.layers.base import ElementwiseLayer as ElementwiseLayer
+    from cnnbudget.layers.base import Gradient as Gradient
     from cnnbudget.layers.base import Layer as Layer
     from cnnbudget.layers.base import Saved as Saved
     from cnnbudget.layers.base import StatelessLayer as StatelessLayer
@@ -142,14 +147,37 @@ if TYPE_CHECKING:
     from cnnbudget.layers.resize import Upsample as Upsample
     from cnnbudget.layers.scale import Identity as Identity
     from cnnbudget.layers.scale import Scale as Scale
+    from cnnbudget.memory.allocator import Allocator as Allocator
+    from cnnbudget.memory.allocator import AllocatorReport as AllocatorReport
+    from cnnbudget.memory.allocator import CachingAllocator as CachingAllocator
+    from cnnbudget.memory.allocator import Ideal as Ideal
     from cnnbudget.memory.devices import DataParallel as DataParallel
-    from cnnbudget.memory.profile import AliveStorage as AliveStorage
+    from cnnbudget.memory.forward import ForwardPass as ForwardPass
+    from cnnbudget.memory.loss import BinaryCrossEntropy as BinaryCrossEntropy
+    from cnnbudget.memory.loss import CrossEntropy as CrossEntropy
+    from cnnbudget.memory.loss import Loss as Loss
+    from cnnbudget.memory.loss import MeanSquaredError as MeanSquaredError
+    from cnnbudget.memory.optimizer import Optimizer as Optimizer
+    from cnnbudget.memory.optimizer import Update as Update
+    from cnnbudget.memory.optimizer_other import LAMB as LAMB
+    from cnnbudget.memory.optimizer_other import LARS as LARS
+    from cnnbudget.memory.optimizer_other import Adafactor as Adafactor
+    from cnnbudget.memory.optimizer_other import Adam8bit as Adam8bit
+    from cnnbudget.memory.optimizer_torch import SGD as SGD
+    from cnnbudget.memory.optimizer_torch import Adadelta as Adadelta
+    from cnnbudget.memory.optimizer_torch import Adagrad as Adagrad
+    from cnnbudget.memory.optimizer_torch import Adam as Adam
+    from cnnbudget.memory.optimizer_torch import Adamax as Adamax
+    from cnnbudget.memory.optimizer_torch import AdamW as AdamW
+    from cnnbudget.memory.optimizer_torch import NAdam as NAdam
+    from cnnbudget.memory.optimizer_torch import RAdam as RAdam
+    from cnnbudget.memory.optimizer_torch import RMSprop as RMSprop
     from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
     from cnnbudget.memory.profile import Timeline as Timeline
     from cnnbudget.memory.profile import max_batch as max_batch
     from cnnbudget.memory.profile import profile as profile
+    from cnnbudget.memory.retention import Autograd as Autograd
     from cnnbudget.memory.retention import Backprop as Backprop
-    from cnnbudget.memory.retention import ForwardPass as ForwardPass
     from cnnbudget.memory.retention import FreeAfterUse as FreeAfterUse
     from cnnbudget.memory.retention import KeepAll as KeepAll
     from cnnbudget.memory.retention import Retention as Retention
@@ -161,6 +189,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.schedule import ScheduleBuilder as ScheduleBuilder
     from cnnbudget.memory.schedule import Step as Step
     from cnnbudget.memory.schedule import Storage as Storage
+    from cnnbudget.memory.witness import AliveStorage as AliveStorage
     from cnnbudget.net import Net as Net
     from cnnbudget.net import compare as compare
     from cnnbudget.render.summary import Summary as Summary
@@ -232,9 +261,12 @@ _HOMES = {
         "INT4",
         "INT64",
         "INT8",
+        "INT8_DTYPE",
         "Precision",
         "Role",
         "UINT8",
+        "AMP_FP16",
+        "AMP_BF16",
     ),
     "errors": (
         "CnnBudgetError",
@@ -297,6 +329,8 @@ _HOMES = {
         "Layer",
         "Saved",
         "StatelessLayer",
+        "Gradient",
+        "Autocast",
     ),
     "layers.conv": (
         "Conv",
@@ -352,19 +386,53 @@ _HOMES = {
         "Scale",
     ),
     "memory.devices": ("DataParallel",),
+    "memory.witness": ("AliveStorage",),
     "memory.profile": (
-        "AliveStorage",
         "MemoryProfile",
         "Timeline",
         "max_batch",
         "profile",
     ),
+    "memory.forward": ("ForwardPass",),
+    "memory.loss": (
+        "Loss",
+        "CrossEntropy",
+        "MeanSquaredError",
+        "BinaryCrossEntropy",
+    ),
+    "memory.allocator": (
+        "Allocator",
+        "AllocatorReport",
+        "CachingAllocator",
+        "Ideal",
+    ),
+    "memory.optimizer": (
+        "Optimizer",
+        "Update",
+    ),
+    "memory.optimizer_torch": (
+        "SGD",
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "RMSprop",
+        "Adagrad",
+        "Adadelta",
+        "NAdam",
+        "RAdam",
+    ),
+    "memory.optimizer_other": (
+        "LARS",
+        "LAMB",
+        "Adafactor",
+        "Adam8bit",
+    ),
     "memory.retention": (
         "Backprop",
-        "ForwardPass",
         "FreeAfterUse",
         "KeepAll",
         "Retention",
+        "Autograd",
     ),
     "memory.scenario": (
         "Inference",
@@ -398,6 +466,35 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Adam8bit",
+    "Adafactor",
+    "LAMB",
+    "LARS",
+    "RAdam",
+    "NAdam",
+    "Adadelta",
+    "Adagrad",
+    "RMSprop",
+    "Adamax",
+    "AdamW",
+    "Adam",
+    "SGD",
+    "Update",
+    "Optimizer",
+    "Ideal",
+    "CachingAllocator",
+    "AllocatorReport",
+    "Allocator",
+    "Autocast",
+    "Gradient",
+    "AMP_BF16",
+    "AMP_FP16",
+    "BinaryCrossEntropy",
+    "MeanSquaredError",
+    "CrossEntropy",
+    "Loss",
+    "Autograd",
+    "ForwardPass",
     "__version__",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
@@ -442,7 +539,6 @@ __all__ = [
     "FP32",
     "Flatten",
     "Footprint",
-    "ForwardPass",
     "FreeAfterUse",
     "GELU",
     "GlobalAvgPool",
@@ -456,6 +552,7 @@ __all__ = [
     "INT4",
     "INT64",
     "INT8",
+    "INT8_DTYPE",
     "Identity",
     "Inference",
     "Input",

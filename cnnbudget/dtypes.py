@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from cnnbudget.checks import instance_of, int_from, is_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 
+if TYPE_CHECKING:
+    from attrs import Attribute
+
 __all__ = [
+    "AMP_BF16",
+    "AMP_FP16",
     "BF16",
     "BFLOAT16",
     "BOOL",
@@ -22,6 +27,7 @@ __all__ = [
     "FP32",
     "INT4",
     "INT8",
+    "INT8_DTYPE",
     "INT32",
     "INT64",
     "UINT8",
@@ -64,7 +70,7 @@ FLOAT16 = DType("float16", 16)
 BFLOAT16 = DType("bfloat16", 16)
 INT64 = DType("int64", 64)
 INT32 = DType("int32", 32)
-INT8 = DType("int8", 8)
+INT8_DTYPE = DType("int8", 8)
 UINT8 = DType("uint8", 8)
 INT4 = DType("int4", 4)
 BOOL = DType("bool", 8)
@@ -110,11 +116,27 @@ def _roles(dtypes: Any) -> tuple[tuple[Role, DType], ...]:
     return tuple(sorted(pairs, key=lambda pair: pair[0].name))
 
 
+def _is_dtype_or_none(instance: Any, attribute: Attribute[Any], value: Any) -> None:  # noqa: ARG001  # attrs' signature
+    if value is not None and not isinstance(value, DType):
+        raise InvalidTypeError(
+            f"Precision.{attribute.name} must be a DType", got=shorten(value), expected="None, or for example FLOAT16"
+        )
+
+
 @frozen
 class Precision:
     """Which dtype each role has: a default, and the roles that differ.
 
     A tensor that states its own dtype (an index, a mask, a running statistic) keeps it under every precision.
+
+    Args:
+        name: How to call it.
+        default: The dtype of every role that is not named.
+        dtypes: Roles that differ.
+        autocast: Mixed precision: the width in which convolutions and linear layers compute and leave their output, while
+            parameters keep theirs and are copied; see :class:`~cnnbudget.Autocast`. ``None`` for none.
+        accumulator: The width in which those layers add up an output before it is narrowed, as a temporary of the output's
+            size; ``None`` where a kernel holds its sums in registers.
 
     Example:
         >>> FP16[Role.ACTIVATION], FP16[Role.BUFFER]
@@ -124,6 +146,8 @@ class Precision:
     name: str = field(validator=instance_of(str, "for example 'FP16'"))
     default: DType = field(validator=instance_of(DType, "for example FLOAT32"))
     dtypes: tuple[tuple[Role, DType], ...] = field(default=(), converter=_roles)
+    autocast: DType | None = field(default=None, kw_only=True, validator=_is_dtype_or_none)
+    accumulator: DType | None = field(default=None, kw_only=True, validator=_is_dtype_or_none)
 
     def __getitem__(self, role: Role) -> DType:
         """The dtype of a role."""
@@ -144,3 +168,6 @@ class Precision:
 FP32 = Precision("FP32", FLOAT32)
 FP16 = Precision("FP16", FLOAT16, {Role.BUFFER: FLOAT32})
 BF16 = Precision("BF16", BFLOAT16, {Role.BUFFER: FLOAT32})
+AMP_FP16 = Precision("AMP_FP16", FLOAT32, autocast=FLOAT16)
+AMP_BF16 = Precision("AMP_BF16", FLOAT32, autocast=BFLOAT16)
+INT8 = Precision("INT8", INT8_DTYPE, {Role.BUFFER: FLOAT32}, accumulator=FLOAT32)

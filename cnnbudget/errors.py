@@ -71,7 +71,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     shown = ", ".join(map(repr, names[:8])) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
     near = []
     if isinstance(word, str) and len(word) <= _LONGEST_VALUE:
-        near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+        lower = {name.lower(): name for name in reversed(names)}
+        near = [lower[name] for name in difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)]
     listing = f"Known: {shown}" if names else "there are none"
     return f"did you mean {near[0]!r}? {listing}" if near else listing
 

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from cnnbudget.checks import int_from, is_bool, is_int, is_number, number_from
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidValueError
-from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved, need_rank
+from cnnbudget.layers.base import Alias, Autocast, ElementwiseLayer, Saved, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec, axis_in
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ class PReLU(_FromInput):
 
     word: ClassVar[str | None] = "prelu"
 
+    autocast: ClassVar[Autocast] = Autocast.LOW
+
     channelwise: bool = field(default=False, kw_only=True, validator=is_bool)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
@@ -183,6 +185,12 @@ class PReLU(_FromInput):
     def parameters(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape]:
         """States the slopes."""
         return {"weight": (inputs[0].channels if self.channelwise else 1,)}
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States what every value contributes to the slopes' gradient, before it is added up."""
+        return {"slopes": scratch(*output.shape)}
 
 
 @frozen(repr=False)
@@ -308,6 +316,8 @@ class Softplus(_FromInput):
         beta: How close it comes to a ReLU; not zero.
     """
 
+    autocast: ClassVar[Autocast] = Autocast.FULL
+
     beta: float = field(default=1.0, converter=number_from, validator=is_number(1e-6, _MOST))
 
 
@@ -324,6 +334,8 @@ class Tanh(_FromOutput):
 @frozen(repr=False)
 class _AlongAxis(_FromOutput):
     """An activation that looks along one axis."""
+
+    autocast: ClassVar[Autocast] = Autocast.FULL
 
     axis: int = field(default=0, kw_only=True, converter=int_from, validator=is_int(-8, 7))
 

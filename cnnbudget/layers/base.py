@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 from attrs import evolve, frozen
 
 from cnnbudget.checks import short_repr
+from cnnbudget.dtypes import DType, Role
 from cnnbudget.errors import ConformanceError, ShapeError, shorten
 from cnnbudget.tensors import Shape, TensorSpec
 
@@ -25,7 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-__all__ = ["Alias", "ElementwiseLayer", "Layer", "Saved", "StatelessLayer", "need_rank", "word_of"]
+__all__ = [
+    "Alias",
+    "Autocast",
+    "ElementwiseLayer",
+    "Gradient",
+    "Layer",
+    "Saved",
+    "StatelessLayer",
+    "need_rank",
+    "scratch",
+    "word_of",
+]
 
 
 @frozen
@@ -54,6 +67,35 @@ class Alias:
     in_place: bool = False
 
 
+class Gradient(Enum):
+    """In which storage a layer's backward step leaves the gradient of an input."""
+
+    OWN = "own"
+    """In a new one, of the input's size."""
+
+    SAME = "same"
+    """It is the output's gradient, as at a sum."""
+
+    VIEW = "view"
+    """It is a view of the output's gradient: of the whole in another shape, or of a part, as at a concatenation."""
+
+    PART = "part"
+    """In one that the layers which look at the other parts of the input fill too (the parts of a split)."""
+
+
+class Autocast(Enum):
+    """What mixed precision does to a layer. Source: PyTorch's lists of operations for ``torch.autocast("cuda")``."""
+
+    LOW = "low"
+    """Computes in 16 bits, parameters and inputs included."""
+
+    FULL = "full"
+    """Computes in 32 bits, for accuracy."""
+
+    FOLLOW = "follow"
+    """Computes in the width of its inputs, the widest where they differ."""
+
+
 @frozen(repr=False)
 class Layer(ABC):
     """The base of all layers, built in or foreign. Derive, decorate with ``attrs.frozen``, and state what is known.
@@ -74,6 +116,9 @@ class Layer(ABC):
 
     arity: ClassVar[int | None] = 1
     """How many inputs the layer takes; ``None`` for one or more."""
+
+    autocast: ClassVar[Autocast] = Autocast.FOLLOW
+    """What mixed precision does to the layer."""
 
     @abstractmethod
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
@@ -112,21 +157,72 @@ class Layer(ABC):
         """States which values are kept for backward. Default: all of them."""
         return Saved(tuple(range(len(inputs))), output=True)
 
+    def saved_when(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
+    ) -> Saved:
+        """States which values are kept for backward where not everything before the layer is trained, or it is frozen.
+
+        Called only where something has a gradient. Default: what :meth:`saved` states, whatever is wanted.
+
+        Args:
+            inputs: Specs of the inputs.
+            output: Spec of the output.
+            needs: For each input, whether its gradient is wanted.
+            trains: Whether the gradients of the parameters are wanted.
+        """
+        return self.saved(inputs, output)
+
     def extras(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Mapping[str, TensorSpec] | None:
         """States what a training step writes for backward besides the output (mask, index, statistic), by name.
 
-        ``{}`` if there is nothing, ``None`` if unknown. Inference writes none of it.
+        ``{}`` if there is nothing, ``None`` if unknown. Inference writes none of it, or for the moment only: then it is among
+        the :meth:`temporaries` of an inference.
         """
         return None
+
+    def gradients(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> tuple[Gradient, ...]:
+        """States in which storage the backward step leaves the gradient of each input.
+
+        Default: in a new one, but in the output's where the output is a view of the whole input, or the input itself.
+        """
+        alias = self.alias(inputs, output, training=True)
+        found = [Gradient.OWN] * len(inputs)
+        if alias is not None and not alias.in_place:
+            looked_at = inputs[alias.input]
+            if looked_at.element_count == output.element_count:
+                found[alias.input] = Gradient.SAME if looked_at.shape == output.shape else Gradient.VIEW
+        return tuple(found)
+
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States what is alive at the fullest moment of the forward step besides inputs, output and extras, by name.
+
+        A layer that a framework composes of several operations has such values on the way. Default: none, so a layer that does
+        not state them makes a peak a lower bound.
+        """
+        return {}
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States what is alive at the fullest moment of the backward step besides gradients and what is kept, by name.
+
+        Args:
+            inputs: Specs of the inputs.
+            output: Spec of the output.
+            needs: For each input, whether its gradient is wanted.
+        """
+        return {}
 
     def alias(self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool) -> Alias | None:
         """States whether the output shares an input's storage. Default: it has its own."""
         return None
 
     def workspace(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> TensorSpec | None:
-        """States the scratch memory that is alive during the forward step only; ``None`` if unknown.
+        """States the scratch memory that the kernel itself takes in the forward step; ``None`` if unknown.
 
-        No profile includes a workspace: it depends on the implementation that a framework picks.
+        No peak includes it: it depends on the implementation that a framework picks.
         """
         return None
 
@@ -179,6 +275,20 @@ class ElementwiseLayer(StatelessLayer):
         """States that the output is like the input."""
         (value,) = inputs
         return value
+
+
+def scratch(*shape: int, dtype: DType | None = None) -> TensorSpec:
+    """Makes the spec of a temporary of every sample.
+
+    Args:
+        *shape: Its shape.
+        dtype: A width that no precision changes.
+
+    Example:
+        >>> scratch(64, 8, 8).role
+        Role.WORKSPACE
+    """
+    return TensorSpec(shape, Role.WORKSPACE, dtype)
 
 
 def need_rank(layer: str, value: TensorSpec, *, least: int, most: int | None = None, hint: str | None = None) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 
 from cnnbudget.checks import axes_from, int_from, is_axes, is_bool, is_int, one_of
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidValueError, ShapeError
-from cnnbudget.layers.base import Layer, Saved, need_rank
+from cnnbudget.layers.base import Autocast, Layer, Saved, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec
 from cnnbudget.windows import (
     Axes,
@@ -64,6 +64,11 @@ def _padded(layer: Conv | DepthwiseConv, value: TensorSpec, mode: str = "zeros")
     return TensorSpec((value.channels, *fill(name, value.spatial, sides, mode)), Role.EXTRA)
 
 
+def _excess(value: TensorSpec, padded: TensorSpec | None, needs: tuple[bool, ...]) -> Mapping[str, TensorSpec]:
+    more = 0 if padded is None or not needs[0] else padded.element_count - value.element_count
+    return {"padded_grad": scratch(more)} if more > 0 else {}
+
+
 @frozen(repr=False)
 class Conv(Layer):
     """A convolution over any number of spatial axes; the rank comes from the input.
@@ -95,6 +100,8 @@ class Conv(Layer):
         >>> net.output_shape, net.parameter_count
         ((100, 100, 150), 2800)
     """
+
+    autocast: ClassVar[Autocast] = Autocast.LOW
 
     filters: int = field(converter=int_from, validator=is_int())
     kernel: Axes = field(converter=axes_from, validator=is_axes())
@@ -151,6 +158,18 @@ class Conv(Layer):
         padded = _padded(self, inputs[0], self.padding_mode)
         return {} if padded is None else {"padded": padded}
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the padded copy of the input in an inference."""
+        return {} if training else self.extras(inputs, output)
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States by how much the gradient of the padded copy exceeds that of the input, which is cut out of it."""
+        return _excess(inputs[0], _padded(self, inputs[0], self.padding_mode), needs)
+
 
 @frozen(repr=False)
 class DepthwiseConv(Layer):
@@ -174,6 +193,8 @@ class DepthwiseConv(Layer):
         >>> net.output_shape, net.parameter_count
         ((32, 112, 112), 288)
     """
+
+    autocast: ClassVar[Autocast] = Autocast.LOW
 
     kernel: Axes = field(converter=axes_from, validator=is_axes())
     multiplier: int = field(default=1, kw_only=True, converter=int_from, validator=is_int())
@@ -223,6 +244,18 @@ class DepthwiseConv(Layer):
         padded = _padded(self, inputs[0])
         return {} if padded is None else {"padded": padded}
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the padded copy of the input in an inference."""
+        return {} if training else self.extras(inputs, output)
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States by how much the gradient of the padded copy exceeds that of the input, which is cut out of it."""
+        return _excess(inputs[0], _padded(self, inputs[0]), needs)
+
 
 @frozen(repr=False)
 class ConvTranspose(Layer):
@@ -257,6 +290,8 @@ class ConvTranspose(Layer):
         >>> net.output_shape, net.parameter_count, net.mac_count
         ((32, 14, 14), 18464, 903168)
     """
+
+    autocast: ClassVar[Autocast] = Autocast.LOW
 
     filters: int = field(converter=int_from, validator=is_int())
     kernel: Axes = field(converter=axes_from, validator=is_axes())

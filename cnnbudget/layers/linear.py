@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -11,7 +11,7 @@ from attrs.validators import optional as or_none
 
 from cnnbudget.checks import int_from, is_bool, is_int
 from cnnbudget.dtypes import Role
-from cnnbudget.layers.base import Layer, Saved, need_rank
+from cnnbudget.layers.base import Autocast, Layer, Saved, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec, axis_in
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Linear(Layer):
         >>> Net.input(56, 56, 96).then(Linear(384, axis=-1)).output_shape
         (56, 56, 384)
     """
+
+    autocast: ClassVar[Autocast] = Autocast.LOW
 
     features: int = field(converter=int_from, validator=is_int())
     bias: bool = field(default=True, kw_only=True, validator=is_bool)
@@ -84,3 +86,18 @@ class Linear(Layer):
     def extras(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Mapping[str, TensorSpec]:
         """States the copy, where there is one."""
         return {"moved": TensorSpec(inputs[0].shape, Role.EXTRA)} if self._copies(inputs[0]) else {}
+
+    def saved_when(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
+    ) -> Saved:
+        """States that the input is kept for the weight's gradient alone: not where the layer is frozen."""
+        return self.saved(inputs, output) if trains else Saved()
+
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States what an axis that is moved costs: the copy in an inference, and the products before the bias is added."""
+        if not self._copies(inputs[0]):
+            return {}
+        copy = {} if training else {"moved": scratch(*inputs[0].shape)}
+        return copy | {"products": scratch(*output.shape)} if self.bias else copy

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 
 from cnnbudget.checks import axes_from, int_from, is_axes, is_bool, is_int
-from cnnbudget.layers.base import Layer, Saved, need_rank
+from cnnbudget.layers.base import Autocast, Layer, Saved, need_rank
 from cnnbudget.tensors import Shape, TensorSpec
 from cnnbudget.windows import Axes, Padding, is_padding, padding_from, per_axis, slide
 
@@ -43,6 +43,8 @@ class LocallyConnected(Layer):
         >>> image.then(LocallyConnected(1, 5, padding="same")).parameter_count
         1140000
     """
+
+    autocast: ClassVar[Autocast] = Autocast.LOW
 
     filters: int = field(converter=int_from, validator=is_int())
     kernel: Axes = field(converter=axes_from, validator=is_axes())

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import field, frozen
 
 from cnnbudget.checks import int_from, is_bool, is_int
-from cnnbudget.dtypes import Role
+from cnnbudget.dtypes import BOOL, Role
 from cnnbudget.errors import ShapeError
-from cnnbudget.layers.base import Alias, Saved, StatelessLayer
+from cnnbudget.layers.base import Alias, Gradient, Saved, StatelessLayer, scratch
 from cnnbudget.tensors import Shape, TensorSpec, axis_in, broadcast_shapes, show_shapes
 
 if TYPE_CHECKING:
@@ -69,6 +69,16 @@ class Add(StatelessLayer):
         """States that the in-place variant reuses its first input's storage."""
         return Alias(0, in_place=True) if self.inplace else None
 
+    def gradients(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> tuple[Gradient, ...]:
+        """States that the gradient of every input is the output's."""
+        return (Gradient.SAME,) * len(inputs)
+
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the sum of the inputs before the last, where there are more than two."""
+        return {"partial": scratch(*output.shape)} if len(inputs) > 2 and not self.inplace else {}
+
 
 @frozen(repr=False)
 class Concat(StatelessLayer):
@@ -109,6 +119,10 @@ class Concat(StatelessLayer):
         """States that nothing is kept."""
         return Saved()
 
+    def gradients(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> tuple[Gradient, ...]:
+        """States that the gradient of every input is a part of the output's."""
+        return (Gradient.VIEW,) * len(inputs)
+
 
 @frozen(repr=False)
 class _Chain(StatelessLayer):
@@ -127,6 +141,14 @@ class _Chain(StatelessLayer):
             f"first{count}": TensorSpec(broadcast_shapes(shapes[:count], type(self).__name__), Role.EXTRA)
             for count in range(2, len(shapes))
         }
+
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the result of the inputs before the last, where there are more than two, in an inference."""
+        if training or len(inputs) < 3:
+            return {}
+        return {"partial": scratch(*broadcast_shapes([value.shape for value in inputs[:-1]], type(self).__name__))}
 
 
 @frozen(repr=False)
@@ -147,6 +169,21 @@ class Multiply(_Chain):
         """States the broadcast shape."""
         return TensorSpec(broadcast_shapes(_shapes_of(self, inputs, 2), "Multiply"))
 
+    def saved_when(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
+    ) -> Saved:
+        """States that an operand is kept for the other operands' gradients: not where none of them is wanted."""
+        wanted = sum(needs)
+        return Saved(inputs=tuple([number for number, need in enumerate(needs) if wanted > need]))
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States the products that are summed up to the gradient of an operand that repeats along an axis."""
+        repeating = [number for number, need in enumerate(needs) if need and inputs[number].shape != output.shape]
+        found = {f"product{number}": scratch(*output.shape) for number in repeating}
+        return found | {"partial": scratch(*output.shape)} if len(inputs) > 2 else found
+
 
 @frozen(repr=False)
 class Maximum(_Chain):
@@ -165,3 +202,10 @@ class Maximum(_Chain):
         """States that the output is like every input."""
         _need_equal(self, _shapes_of(self, inputs, 2), "make the shapes of the ways agree")
         return inputs[0]
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States the masks of both operands, and a gradient before it is masked."""
+        mask = scratch(*output.shape, dtype=BOOL)
+        return {"masked": scratch(*output.shape), "first_mask": mask, "second_mask": mask}

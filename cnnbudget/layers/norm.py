@@ -7,14 +7,14 @@ counted in 32 bits under every precision.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 
 from cnnbudget.checks import axes_from, int_from, is_axes, is_bool, is_int, is_number, number_from
 from cnnbudget.dtypes import FLOAT32, INT64, Role
 from cnnbudget.errors import InvalidValueError, ShapeError
-from cnnbudget.layers.base import ElementwiseLayer, Saved, need_rank
+from cnnbudget.layers.base import Autocast, ElementwiseLayer, Saved, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec, axis_in
 
 if TYPE_CHECKING:
@@ -150,6 +150,20 @@ class InstanceNorm(_Tracking):
             extras |= {"running_mean_copies": statistic, "running_var_copies": statistic}
         return extras
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the copies that nobody keeps, and all of them in an inference."""
+        copies = {"bias_copies": scratch(inputs[0].channels)} if self.affine else {}
+        return copies if training else {**self.extras(inputs, output), **copies}
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States the gradients of the copies of scale and shift, before they are added up."""
+        copy = scratch(inputs[0].channels)
+        return {"weight_copies": copy, "bias_copies": copy} if self.affine else {}
+
 
 @frozen(repr=False)
 class LayerNorm(_Normaliser):
@@ -173,6 +187,8 @@ class LayerNorm(_Normaliser):
         >>> net.then(LayerNorm()).parameter_count, net.then(LayerNorm((-2, -1))).parameter_count
         (192, 6272)
     """
+
+    autocast: ClassVar[Autocast] = Autocast.FULL
 
     axes: int | tuple[int, ...] = field(default=0, converter=axes_from, validator=[_is_not_empty, is_axes(-8)])
     affine: bool = field(default=True, kw_only=True, validator=is_bool)
@@ -206,6 +222,12 @@ class LayerNorm(_Normaliser):
         statistic = _statistic(prod([size for axis, size in enumerate(shape) if axis not in positions]))
         return {"mean": statistic, "rstd": statistic}
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the statistics, which an inference writes too and then drops."""
+        return {} if training else self.extras(inputs, output)
+
 
 @frozen(repr=False)
 class GroupNorm(_Normaliser):
@@ -223,6 +245,8 @@ class GroupNorm(_Normaliser):
         >>> Net.input(64, 8, 8).then(GroupNorm(32)).parameter_count
         128
     """
+
+    autocast: ClassVar[Autocast] = Autocast.FULL
 
     groups: int = field(converter=int_from, validator=is_int())
     affine: bool = field(default=True, kw_only=True, validator=is_bool)
@@ -249,6 +273,12 @@ class GroupNorm(_Normaliser):
         statistic = _statistic(self.groups)
         return {"mean": statistic, "rstd": statistic}
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the statistics, which an inference writes too and then drops."""
+        return {} if training else self.extras(inputs, output)
+
 
 @frozen(repr=False)
 class LocalResponseNorm(_Normaliser):
@@ -270,6 +300,8 @@ class LocalResponseNorm(_Normaliser):
         0
     """
 
+    autocast: ClassVar[Autocast] = Autocast.FULL
+
     size: int = field(default=5, converter=int_from, validator=is_int())
     alpha: float = field(default=1e-4, kw_only=True, converter=number_from, validator=is_number(0, 1e6))
     beta: float = field(default=0.75, kw_only=True, converter=number_from, validator=is_number(0, 1e6))
@@ -286,3 +318,16 @@ class LocalResponseNorm(_Normaliser):
         like_output = TensorSpec(output.shape, Role.EXTRA)
         squares = TensorSpec((channels + self.size - 1, *spatial), Role.EXTRA)
         return {"squares": squares, "sums": like_output, "divisor": like_output}
+
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the padded squares, or two values of the input's size where they are more, in an inference."""
+        channels, *spatial = output.shape
+        return {} if training else {"on_the_way": scratch(max(channels + self.size - 1, 2 * channels), *spatial)}
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States three values of the input's size: the quotients whose product is the gradient of the divisor."""
+        return {"on_the_way": scratch(3 * output.shape[0], *output.shape[1:])}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 from attrs.validators import optional as or_none
 
 from cnnbudget.checks import axes_from, exact_int, is_axes, is_bool, is_number, number_from
-from cnnbudget.dtypes import INT64, Role
+from cnnbudget.dtypes import BOOL, INT64, Role
 from cnnbudget.errors import InvalidValueError
-from cnnbudget.layers.base import Saved, StatelessLayer, need_rank
+from cnnbudget.layers.base import Autocast, Saved, StatelessLayer, need_rank, scratch
 from cnnbudget.tensors import TensorSpec
 from cnnbudget.windows import Axes, Padding, is_padding, padding_from, per_axis, slide
 
@@ -101,6 +101,12 @@ class MaxPool(WindowPool):
         """States the indices: eight bytes per output element under every precision."""
         return {"index": TensorSpec(output.shape, Role.EXTRA, INT64)}
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the indices, which an inference writes too and then drops (measured in PyTorch 2.13)."""
+        return {} if training else self.extras(inputs, output)
+
 
 @frozen(repr=False)
 class AvgPool(WindowPool):
@@ -143,6 +149,8 @@ class LPPool(WindowPool):
         (6, 14, 14)
     """
 
+    autocast: ClassVar[Autocast] = Autocast.FULL
+
     norm: float = field(converter=number_from, validator=is_number(1e-6, 1e6))
     kernel: Axes = field(converter=axes_from, validator=is_axes())
 
@@ -151,6 +159,19 @@ class LPPool(WindowPool):
         like_output = TensorSpec(output.shape, Role.EXTRA)
         names = ("means", "signs", "magnitudes", "sums")
         return {"powers": TensorSpec(inputs[0].shape, Role.EXTRA), **dict.fromkeys(names, like_output)}
+
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the powers of the input, or three values of the output's size where they are more, in an inference."""
+        return {} if training else {"on_the_way": scratch(max(inputs[0].element_count, 3 * output.element_count))}
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States what the gradient of the powers takes."""
+        excess = 2 * inputs[0].element_count - 5 * output.element_count
+        return {"on_the_way": scratch(excess)} if excess > 0 else {}
 
 
 def _is_sizes(instance: Any, attribute: Attribute[Any], value: Any) -> None:
@@ -225,6 +246,12 @@ class AdaptiveMaxPool(_AdaptivePool):
         """States the indices: eight bytes per output element under every precision."""
         return {"index": TensorSpec(output.shape, Role.EXTRA, INT64)}
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the indices, which an inference writes too and then drops (measured in PyTorch 2.13)."""
+        return {} if training else self.extras(inputs, output)
+
 
 @frozen(repr=False)
 class _GlobalPool(StatelessLayer):
@@ -276,3 +303,13 @@ class GlobalMaxPool(_GlobalPool):
     def saved(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Saved:
         """States that input and output are kept."""
         return Saved(inputs=(0,), output=True)
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States the mask of the maxima, how many a map has, and the gradient for each of them."""
+        return {
+            "mask": scratch(*inputs[0].shape, dtype=BOOL),
+            "count": scratch(*output.shape, dtype=INT64),
+            "each": scratch(*output.shape),
+        }

@@ -15,12 +15,12 @@ from attrs.validators import optional as or_none
 
 from cnnbudget.checks import LARGEST, exact_int, int_from, is_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, ShapeError, shorten
-from cnnbudget.layers.base import Alias, Saved, StatelessLayer, need_rank
+from cnnbudget.layers.base import Alias, Gradient, Saved, StatelessLayer, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec, axis_in
 from cnnbudget.windows import Sides, fill, is_sides, padding_from, sides_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from attrs import Attribute
 
@@ -215,6 +215,10 @@ class Split(_View):
             )
         return TensorSpec((*shape[:axis], shape[axis] // self.sections, *shape[axis + 1 :]))
 
+    def gradients(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> tuple[Gradient, ...]:
+        """States that all parts together fill the gradient of the input."""
+        return (Gradient.PART,)
+
 
 @frozen(repr=False)
 class Slice(_View):
@@ -277,3 +281,14 @@ class Crop(_View):
         sides = sides_of("Crop", value.spatial, self.amounts, setting="amounts")
         cut = tuple((-before, -after) for before, after in sides)
         return TensorSpec((value.channels, *fill("Crop", value.spatial, cut, "zero", setting="amounts")))
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States the gradient on the way: one axis after the other is filled up with zeros."""
+        value = inputs[0]
+        cut = [axis for axis, size in enumerate(output.shape) if size < value.shape[axis]]
+        if len(cut) < 2:
+            return {}
+        filled = prod(output.shape[: cut[-1]]) * prod(value.shape[cut[-1] :])
+        return {"on_the_way": scratch(filled - output.element_count)}  # the output's gradient is gone by then

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnnbudget.checks import is_bool, one_of
-from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved, need_rank
+from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec
 
 if TYPE_CHECKING:
@@ -59,6 +59,24 @@ class Scale(ElementwiseLayer):
     def saved(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Saved:
         """States that the input is kept: the factors' gradient is computed from it."""
         return Saved(inputs=(0,))
+
+    def saved_when(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
+    ) -> Saved:
+        """States that the input is kept for the factors' gradient alone: not where the layer is frozen."""
+        return self.saved(inputs, output) if trains else Saved()
+
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the products before the shift is added."""
+        return {"products": scratch(*output.shape)} if self.bias else {}
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States the products that are summed up to the gradient of the factors."""
+        return {"products": scratch(*output.shape)}
 
 
 @frozen(repr=False)

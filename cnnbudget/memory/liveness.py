@@ -82,12 +82,34 @@ class Liveness:
             )
         )
 
+    @cached_property
+    def envelope(self) -> tuple[tuple[int, int, int], ...]:
+        """The upper envelope of the steps' live bits, as lines over the batch: ``(first batch, fixed, per sample)``.
+
+        From its first batch to the next line's, a line is the highest of all: the peak there is ``fixed + per sample * batch``.
+        """
+        steepest: dict[int, int] = {}
+        for fixed, per_sample in self.bits:
+            steepest[per_sample] = max(fixed, steepest.get(per_sample, 0))
+        hull: list[tuple[int, int, int]] = []
+        for slope, fixed in sorted(steepest.items()):
+            start = 0
+            while hull:
+                first, other_fixed, other_slope = hull[-1]
+                # The first batch at which this line is at least as high as the other.
+                start = max(0, -((fixed - other_fixed) // (slope - other_slope)))
+                if start > first:
+                    break
+                hull.pop()
+            hull.append((start if hull else 0, fixed, slope))
+        return tuple(hull)
+
 
 def liveness(schedule: Schedule) -> Liveness:
     """Reads the lifetimes off a schedule.
 
-    A storage is born at the first step that writes it and dies after the last step that reads or writes it; persistent ones
-    live always, held ones to the end.
+    A storage is born at the first step that writes it and dies after the last step that reads, writes or holds it; persistent
+    ones live always, held ones to the end.
 
     Args:
         schedule: The schedule.
@@ -107,7 +129,7 @@ def liveness(schedule: Schedule) -> Liveness:
             if births[number] < 0:
                 births[number] = now
             deaths[number] = now + 1
-        for number in step.reads:
+        for number in (*step.reads, *step.holds) if step.holds else step.reads:
             if births[number] < 0:
                 raise ConformanceError(
                     "a step reads a storage that nothing has written yet",
@@ -136,7 +158,7 @@ def _check_schedule(schedule: Any) -> None:
         )
     numbers = range(len(schedule.storages))
     for now, step in enumerate(schedule.steps):
-        for number in (*step.reads, *step.writes):
+        for number in (*step.reads, *step.writes, *step.holds):
             if type(number) is not int or number not in numbers:
                 raise ConformanceError(
                     "a step names a storage that does not exist",

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from cnnbudget.analysis.costs import CostTable, costs
-from cnnbudget.checks import LARGEST
-from cnnbudget.dtypes import DType, Role
+from cnnbudget.checks import LARGEST, exact_int
+from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidTypeError, shorten
 from cnnbudget.graph.nodes import Network, check_network
+from cnnbudget.memory.allocator import AllocatorReport, Ideal
 from cnnbudget.memory.liveness import Liveness, liveness
+from cnnbudget.memory.optimizer_torch import SGD
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.memory.schedule import Step
+from cnnbudget.memory.witness import AliveStorage, alive_at, why
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes, parse_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import SupportsIndex
 
     import numpy as np
 
-    from cnnbudget.tensors import Shape
 
-__all__ = ["AliveStorage", "MemoryProfile", "Timeline", "max_batch", "profile"]
+__all__ = ["MemoryProfile", "Timeline", "max_batch", "profile"]
 
 _COLUMNS = (
     Column("alive at the peak"),
@@ -36,29 +39,6 @@ _COLUMNS = (
     Column("bytes", right=True),
     Column("share", right=True),
 )
-
-
-@frozen
-class AliveStorage:
-    """A storage that is alive at the peak.
-
-    Args:
-        name: The value that owns it, or node and tensor.
-        role: What the bytes are for.
-        shape: Of one sample, or of the whole where there is one for all samples.
-        dtype: Width of an element.
-        size: Bytes of the whole batch.
-        share: Part of the peak, 0 to 1.
-        steps: The half-open interval of steps in which it is alive.
-    """
-
-    name: str
-    role: Role
-    shape: Shape
-    dtype: DType
-    size: Bytes
-    share: float
-    steps: tuple[int, int]
 
 
 @frozen(eq=False)
@@ -129,6 +109,21 @@ class MemoryProfile:
         """The first step at which the peak is reached."""
         return self.lifetimes.schedule.steps[self.peak_index]
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the schedule, in order."""
+        return self.lifetimes.schedule.steps
+
+    @cached_property
+    def retained(self) -> Bytes:
+        """Bytes that are kept for backward when the forward pass and the loss are done, the input and the target included.
+
+        Every storage counts once, however many nodes keep it; parameters and buffers do not count. It is what
+        ``torch.autograd.graph.saved_tensors_hooks`` would see under :class:`~cnnbudget.Autograd`. An inference keeps nothing.
+        """
+        schedule, batch = self.lifetimes.schedule, self.scenario.device_batch
+        return Bytes(sum([schedule.storages[number].byte_count(batch) for number in schedule.retained]))
+
     @cached_property
     def activation_peak(self) -> Bytes:
         """Most bytes of activations, their gradients and saved extras alive at one step (maybe not the step of the peak)."""
@@ -137,17 +132,7 @@ class MemoryProfile:
     @cached_property
     def at_peak(self) -> tuple[AliveStorage, ...]:
         """Every storage alive at the peak, the largest first. Their sizes add up to the peak."""
-        alive = []
-        now, batch = self.peak_index, self.scenario.device_batch
-        lifetimes = self.lifetimes
-        for storage, birth, death in zip(lifetimes.schedule.storages, lifetimes.births, lifetimes.deaths, strict=True):
-            if birth <= now < death:
-                size = Bytes(storage.byte_count(batch))
-                share = size / self.peak
-                alive.append(
-                    AliveStorage(storage.name, storage.role, storage.shape, storage.dtype, size, share, (birth, death))
-                )
-        return tuple(sorted(alive, key=lambda storage: -storage.size))
+        return alive_at(self.lifetimes, self.peak_index, self.scenario.device_batch)
 
     @cached_property
     def by_role(self) -> Mapping[Role, Bytes]:
@@ -156,6 +141,114 @@ class MemoryProfile:
         for storage in self.at_peak:
             totals[storage.role] = totals.get(storage.role, 0) + storage.size
         return {role: Bytes(totals[role]) for role in Role if role in totals}
+
+    def by_layer(self) -> Mapping[str, Mapping[Role, Bytes]]:
+        """Bytes alive at the peak by layer and role; they add up to the peak.
+
+        Returns:
+            For every node that has something alive there, the largest first, its bytes by role. What belongs to no node (targets,
+            losses) is under the name of the output that it goes with, temporaries of the update under ``"update"``.
+        """
+        found: dict[str, dict[Role, int]] = {}
+        for storage in self.at_peak:
+            name = storage.name.split(".")[0] if storage.node is None else storage.node
+            roles = found.setdefault(name, {})
+            roles[storage.role] = roles.get(storage.role, 0) + storage.size
+        ordered = sorted(found.items(), key=lambda item: -sum(item[1].values()))
+        return {name: {role: Bytes(size) for role, size in roles.items()} for name, roles in ordered}
+
+    def why(self) -> str:
+        """Says in sentences what makes the peak, and what would have to go for it to be lower.
+
+        Returns:
+            A few lines.
+
+        Example:
+            >>> from cnnbudget import Autograd, Conv, Net, ReLU, Training
+            >>> net = Net.input(3, 64, 64).then(Conv(16, 3), ReLU(), Conv(16, 3), ReLU())
+            >>> print(net.profile(Training(8, retention=Autograd())).why())
+            The peak of 7.54 MiB is reached at step 7 of 11, backward of relu2.
+            Alive there: activation 53%, activation gradient 47%, parameter 0%.
+            relu (1.88 MiB) lives from forward of relu until backward of relu.
+            relu2 (1.76 MiB) lives from forward of relu2 until backward of relu2.
+            relu2.grad (1.76 MiB) lives from loss until backward of relu2.
+            conv2.grad (1.76 MiB) lives from backward of relu2 until backward of conv2.
+            These are 95% of it. Whatever is done about relu2 alone, backward of relu still needs 6.03 MiB.
+            The batch makes 100% of it: one sample less is 963.25 KiB less.
+        """
+        return why(self)
+
+    @cached_property
+    def _affine(self) -> tuple[int, int]:
+        """Bits alive at the peak's step: fixed, and per sample."""
+        return self.lifetimes.bits[self.peak_index]
+
+    @property
+    def fixed(self) -> Bytes:
+        """The part of the peak that does not depend on the batch, at the step of the peak."""
+        return Bytes(-(-self._affine[0] // 8))
+
+    @property
+    def per_sample(self) -> Bytes:
+        """What every sample adds to the peak, at the step of the peak; formats below a byte round up."""
+        return Bytes(-(-self._affine[1] // 8))
+
+    def peaks(self, batches: Iterable[SupportsIndex]) -> np.ndarray[Any, Any]:
+        """The peaks at many batch sizes, everything else as in this scenario.
+
+        Every step is affine in the batch, so the peak is the upper envelope of lines: a few of them decide for all batches.
+
+        Args:
+            batches: Samples on all devices together.
+
+        Returns:
+            Bytes, as an array of int64 (Python ints where those would overflow).
+
+        Raises:
+            InvalidValueError: If a batch is out of range.
+
+        Example:
+            >>> from cnnbudget import Conv, Net, Training
+            >>> Net.input(3, 8, 8).then(Conv(4, 3)).profile(Training()).peaks([1, 2, 400]).tolist()
+            [2816, 4736, 768896]
+        """
+        import numpy as np  # only who asks for arrays pays for numpy
+
+        shares = [self.scenario.evolve(batch=exact_int(batch, "batch")).device_batch for batch in batches]
+        if any(storage.dtype.bits % 8 for storage in self.lifetimes.schedule.storages):
+            found = [max(self.lifetimes.live_bytes(share)) for share in shares]  # each storage rounds up by itself
+        else:
+            lines = self.lifetimes.envelope
+            starts = [start for start, _, _ in lines]
+            chosen = [lines[bisect_right(starts, share) - 1] for share in shares]
+            found = [(fixed + slope * share) // 8 for share, (_, fixed, slope) in zip(shares, chosen, strict=True)]
+        return np.array(found, dtype=np.int64 if max(found, default=0) < 2**63 else object)
+
+    @cached_property
+    def allocation(self) -> AllocatorReport:
+        """What the scenario's allocator makes of the schedule: requested, allocated and reserved bytes at each step."""
+        return self._replay(self.scenario.device_batch)
+
+    def _replay(self, batch: int) -> AllocatorReport:
+        lifetimes = self.lifetimes
+        storages = lifetimes.schedule.storages
+        return self.scenario.allocator.replay(
+            lifetimes.births,
+            lifetimes.deaths,
+            [storage.byte_count(batch) for storage in storages],
+            len(self.steps),
+            first=[number for number, storage in enumerate(storages) if storage.persistent],
+        )
+
+    @property
+    def allocated(self) -> Bytes:
+        """The most bytes in blocks that the scenario's allocator has given out: the peak, rounded as it rounds."""
+        return self.allocation.allocated_peak
+
+    @property
+    def reserved(self) -> Bytes:
+        """The most bytes that the scenario's allocator holds, gaps and cached segments included."""
+        return self.allocation.reserved_peak
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -206,13 +299,27 @@ class MemoryProfile:
         # Formats below a byte round up per storage, which the closed form ignores: step down while that matters.
         while share and max(self.lifetimes.live_bytes(share)) > limit:
             share -= 1
-        return min(LARGEST, self.scenario.devices.largest_batch(share))
+        if not isinstance(self.scenario.allocator, Ideal):
+            share = self._largest_reserved(share, limit)
+        return min(LARGEST, self.scenario.largest_batch(share))
+
+    def _largest_reserved(self, most: int, limit: int) -> int:
+        """The largest batch of a device whose reserved bytes fit, found by halving and verified: reserved bytes need not grow."""
+        least = 0
+        while least < most:
+            middle = (least + most + 1) // 2
+            if self._replay(middle).device_peak <= limit:
+                least = middle
+            else:
+                most = middle - 1
+        return least
 
     def rows(self) -> list[dict[str, Any]]:
         """The storages alive at the peak as data.
 
         Returns:
-            One dict a storage, with ``name``, ``role``, ``shape``, ``dtype``, ``bytes``, ``share``, ``born``, ``dies``.
+            One dict a storage, with ``name``, ``role``, ``shape``, ``dtype``, ``bytes``, ``share``, ``born``, ``dies``, ``node``,
+            ``producer``, ``last_reader``.
         """
         return [
             {
@@ -224,6 +331,9 @@ class MemoryProfile:
                 "share": storage.share,
                 "born": storage.steps[0],
                 "dies": storage.steps[1],
+                "node": storage.node,
+                "producer": None if storage.producer is None else str(storage.producer),
+                "last_reader": None if storage.last_reader is None else str(storage.last_reader),
             }
             for storage in self.at_peak
         ]
@@ -238,8 +348,17 @@ class MemoryProfile:
         scenario = self.scenario
         devices = f", {scenario.devices.count} devices" if scenario.devices.count > 1 else ""
         steps = len(self.lifetimes.schedule.steps)
+        more = "".join(
+            f", {word} {value}"
+            for word, value in (
+                ("optimizer", getattr(scenario, "optimizer", SGD())),
+                ("loss", getattr(scenario, "loss", None)),
+                ("frames", scenario.frames),
+            )
+            if value not in {None, SGD(), "ideal"}
+        )
         return (
-            f"{type(scenario).__name__}, batch {scenario.batch}{devices}, {scenario.precision}, {scenario.retention}: "
+            f"{type(scenario).__name__}, batch {scenario.batch}{devices}, {scenario.precision}, {scenario.retention}{more}: "
             f"peak {self.peak} ({self.peak:,} bytes) at step {self.peak_index + 1} of {steps}, {self.peak_step}."
         )
 
@@ -290,7 +409,7 @@ def profile(network: Network | CostTable, scenario: Scenario) -> MemoryProfile:
         check_network(network, "profile()")
         network = costs(network)
     table = network
-    schedule = scenario.retention.schedule(table, scenario.precision, training=scenario.trains)
+    schedule = scenario.retention.schedule(table, scenario)
     return MemoryProfile(table.network, scenario, liveness(schedule))
 
 

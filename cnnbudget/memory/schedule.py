@@ -17,7 +17,7 @@ from cnnbudget.errors import ConformanceError, InvalidTypeError, UnknownNameErro
 from cnnbudget.tensors import Footprint, Shape, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Phase", "Schedule", "ScheduleBuilder", "Step", "Storage"]
 
@@ -30,6 +30,7 @@ class Phase(Enum):
     LOSS = "loss"
     RECOMPUTE = "recompute"
     BACKWARD = "backward"
+    ACCUMULATE = "accumulate"
     UPDATE = "update"
 
     def __repr__(self) -> str:  # as one writes it
@@ -51,6 +52,7 @@ class Storage:
         per_sample: Elements for every sample of a batch.
         dtype: Width of an element.
         persistent: Whether it is alive at every step (parameters and buffers are).
+        node: The node that it belongs to; ``None`` if it is the whole network's.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Storage:
     per_sample: int
     dtype: DType
     persistent: bool = False
+    node: str | None = field(default=None, eq=False)  # says whose it is, not which it is
 
     @property
     def footprint(self) -> Footprint:
@@ -73,19 +76,22 @@ class Storage:
 
 @frozen
 class Step:
-    """One moment of a schedule. What it reads and writes is alive during it.
+    """One moment of a schedule. What it reads, writes and holds is alive during it.
 
     Args:
         phase: What it does.
         node: The node that runs; ``None`` for steps of the whole network.
         reads: Numbers of storages.
         writes: Numbers of storages.
+        holds: Numbers of storages that nobody reads any more and somebody keeps alive all the same: the arguments of a call
+            that has not returned yet.
     """
 
     phase: Phase
     node: str | None
     reads: tuple[int, ...] = ()
     writes: tuple[int, ...] = ()
+    holds: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return self.phase.value if self.node is None else f"{self.phase.value} of {self.node}"
@@ -93,11 +99,19 @@ class Step:
 
 @frozen
 class Schedule:
-    """Storages, the steps in order, and the storages that stay alive to the end."""
+    """Storages, the steps in order, and which storages somebody keeps.
+
+    Args:
+        storages: All storages; steps name them by number.
+        steps: The steps in order.
+        held: Storages that stay alive to the end.
+        retained: Storages that are kept for backward when the forward pass and the loss are done.
+    """
 
     storages: tuple[Storage, ...] = field(repr=False)
     steps: tuple[Step, ...] = field(repr=False)
     held: frozenset[int] = field(default=frozenset(), repr=False)
+    retained: frozenset[int] = field(default=frozenset(), repr=False)
 
     def hold(self, *names: str) -> Schedule:
         """Returns a schedule in which further storages stay alive to the end.
@@ -134,43 +148,80 @@ class ScheduleBuilder:
         self._storages: list[Storage] = []
         self._steps: list[Step] = []
         self._held: set[int] = set()
+        self._retained: set[int] = set()
 
-    def add(self, name: str, spec: TensorSpec, role: Role | None = None, *, persistent: bool = False) -> int:
+    @property
+    def storages(self) -> Sequence[Storage]:
+        """What has been added so far, by number."""
+        return self._storages
+
+    def add(
+        self,
+        name: str,
+        spec: TensorSpec,
+        role: Role | None = None,
+        *,
+        dtype: DType | None = None,
+        persistent: bool = False,
+        node: str | None = None,
+    ) -> int:
         """Adds a storage.
 
         Args:
             name: How to call it.
             spec: Its shape, role and dtype.
             role: A role other than the spec's; the dtype then follows from it.
+            dtype: A dtype other than that which follows from the role, where the spec states none.
             persistent: Whether it is alive at every step.
+            node: The node that it belongs to.
 
         Returns:
             Its number.
         """
         what = spec.role if role is None else role
-        dtype = self._dtypes[what] if spec.dtype is None or role is not None else spec.dtype
+        if spec.dtype is not None and role is None:
+            dtype = spec.dtype
+        elif dtype is None:
+            dtype = self._dtypes[what]
         size = prod(spec.shape)
         fixed, per_sample = (0, size) if spec.batched else (size, 0)
-        self._storages.append(Storage(name, what, spec.shape, fixed, per_sample, dtype, persistent))
+        self._storages.append(Storage(name, what, spec.shape, fixed, per_sample, dtype, persistent, node))
         return len(self._storages) - 1
 
-    def add_fixed(self, name: str, shape: Shape, role: Role, *, persistent: bool = False) -> int:
+    def add_fixed(
+        self,
+        name: str,
+        shape: Shape,
+        role: Role,
+        *,
+        dtype: DType | None = None,
+        persistent: bool = False,
+        node: str | None = None,
+    ) -> int:
         """Adds a storage of which there is one for all samples: a parameter, a buffer, their gradients.
 
         Args:
             name: How to call it.
             shape: Its shape.
             role: What the bytes are for.
+            dtype: A dtype other than the role's.
             persistent: Whether it is alive at every step.
+            node: The node that it belongs to.
 
         Returns:
             Its number.
         """
-        self._storages.append(Storage(name, role, shape, prod(shape), 0, self._dtypes[role], persistent))
+        dtype = dtype or self._dtypes[role]
+        self._storages.append(Storage(name, role, shape, prod(shape), 0, dtype, persistent, node))
         return len(self._storages) - 1
 
     def step(
-        self, phase: Phase, node: str | None = None, reads: Iterable[int] = (), writes: Iterable[int] = ()
+        self,
+        phase: Phase,
+        node: str | None = None,
+        reads: Iterable[int] = (),
+        writes: Iterable[int] = (),
+        holds: Iterable[int] = (),
     ) -> None:
         """Appends a step.
 
@@ -179,12 +230,17 @@ class ScheduleBuilder:
             node: The node that runs.
             reads: Numbers of storages; each must have been written before, or be persistent.
             writes: Numbers of storages.
+            holds: Numbers of storages that somebody keeps alive without reading them; written before, likewise.
         """
-        self._steps.append(Step(phase, node, tuple(reads), tuple(writes)))
+        self._steps.append(Step(phase, node, tuple(reads), tuple(writes), tuple(holds)))
 
     def hold(self, numbers: Iterable[int]) -> None:
         """Keeps storages alive to the end."""
         self._held.update(numbers)
+
+    def retain(self, numbers: Iterable[int]) -> None:
+        """Notes storages that are kept for backward; a later step that reads them keeps them alive until then."""
+        self._retained.update(numbers)
 
     def build(self) -> Schedule:
         """Returns the frozen schedule.
@@ -194,4 +250,4 @@ class ScheduleBuilder:
         """
         if not self._steps:
             raise ConformanceError("a schedule has no steps", hint="call ScheduleBuilder.step() at least once")
-        return Schedule(tuple(self._storages), tuple(self._steps), frozenset(self._held))
+        return Schedule(tuple(self._storages), tuple(self._steps), frozenset(self._held), frozenset(self._retained))

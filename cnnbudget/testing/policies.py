@@ -10,7 +10,7 @@ from attrs import frozen
 
 from cnnbudget.analysis.costs import CostTable, NodeCost, costs
 from cnnbudget.analysis.storage import sharing
-from cnnbudget.dtypes import FP16, FP32, Precision, Role
+from cnnbudget.dtypes import FP16, FP32, Role
 from cnnbudget.errors import CnnBudgetError, ConformanceError, shorten
 from cnnbudget.graph.nodes import Input, Network, Node
 from cnnbudget.layers.activation import ReLU, Softmax, Tanh
@@ -23,7 +23,7 @@ from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.memory.liveness import Liveness, liveness
 from cnnbudget.memory.retention import Retention
-from cnnbudget.memory.scenario import Inference, Training
+from cnnbudget.memory.scenario import Inference, Scenario, Training
 from cnnbudget.memory.schedule import Phase, Schedule, ScheduleBuilder, Storage
 from cnnbudget.net import Net
 from cnnbudget.tensors import TensorSpec
@@ -71,7 +71,9 @@ def check_policy(policy: Retention) -> None:
         for training in (False, True):
             if policy.serves_training if training else policy.serves_inference:
                 for precision in (FP32, FP16):
-                    _PolicyCheck(policy, name, costs(network), precision, training=training).run()
+                    kind = Training if training else Inference
+                    scenario = kind(precision=precision, retention=policy)
+                    _PolicyCheck(policy, name, costs(network), scenario).run()
 
 
 def _fail(
@@ -130,13 +132,14 @@ def _check_scenarios(policy: Retention) -> None:
 class _PolicyCheck:
     """The checks of a policy on one network."""
 
-    def __init__(self, policy: Retention, name: str, table: CostTable, precision: Precision, *, training: bool) -> None:
+    def __init__(self, policy: Retention, name: str, table: CostTable, scenario: Scenario) -> None:
         self.policy = policy
         self.table = table
-        self.precision = precision
-        self.training = training
-        self.where = f"{shorten(policy)} on the {name}, {'training' if training else 'inference'} in {precision}"
-        self.owners = sharing(table, training=training).owners
+        self.scenario = scenario
+        self.training = scenario.trains
+        kind = "training" if scenario.trains else "inference"
+        self.where = f"{shorten(policy)} on the {name}, {kind} in {scenario.precision}"
+        self.owners = sharing(table, training=scenario.trains).owners
 
     def run(self) -> None:
         schedule = self.make(self.table)
@@ -160,7 +163,7 @@ class _PolicyCheck:
 
     def make(self, table: CostTable) -> Schedule:
         try:
-            schedule = self.policy.schedule(table, self.precision, training=self.training)
+            schedule = self.policy.schedule(table, self.scenario)
         except Exception as error:  # noqa: BLE001  # foreign code may raise anything
             self.fail(f"raised {type(error).__name__}", got=str(error), expected="a Schedule")
         if not isinstance(schedule, Schedule):
@@ -170,7 +173,7 @@ class _PolicyCheck:
     def check_numbers(self) -> None:
         """Numbers and names must be right before anything else can be said."""
         count = len(self.schedule.storages)
-        named = [number for step in self.schedule.steps for number in (*step.reads, *step.writes)]
+        named = [number for step in self.schedule.steps for number in (*step.reads, *step.writes, *step.holds)]
         for number in (*named, *self.schedule.held):
             if type(number) is not int or not 0 <= number < count:
                 self.fail("names a storage that does not exist", got=number, expected=f"0 to {count - 1}")
@@ -193,7 +196,7 @@ class _PolicyCheck:
 
     def check_sizes(self) -> None:
         """No byte may be missing: parameters and buffers are always there, values and extras have their full size."""
-        builder = ScheduleBuilder(self.precision)
+        builder = ScheduleBuilder(self.scenario.precision)
         for cost in self.table.nodes:
             for name, shape in cost.parameters or ():
                 builder.add_fixed(f"{cost.name}.{name}", shape, Role.PARAMETER, persistent=True)

@@ -36,7 +36,14 @@ from cnnbudget.testing import strategies
 
 NETS = strategies.networks()
 SCENARIOS = strategies.scenarios()
-HALVED = {Role.PARAMETER, Role.ACTIVATION, Role.EXTRA, Role.ACTIVATION_GRADIENT, Role.PARAMETER_GRADIENT}
+HALVED = {
+    Role.PARAMETER,
+    Role.ACTIVATION,
+    Role.EXTRA,
+    Role.ACTIVATION_GRADIENT,
+    Role.PARAMETER_GRADIENT,
+    Role.WORKSPACE,
+}
 
 
 # The peak ------------------------------------------------------------------------------------------------------------
@@ -85,7 +92,7 @@ def test_on_a_plain_chain_inference_peaks_at_the_largest_input_and_output(
     known = specs(net.network)
     width = precision[Role.ACTIVATION].bits // 8
     pairs = [known[node.inputs[0]].element_count + known[node.name].element_count for node in net.network.nodes]
-    found = net.profile(Inference(batch, precision=precision))
+    found = net.profile(Inference(batch, precision=precision, retention=FreeAfterUse(temporaries=False)))
     assert found.activation_peak == max(pairs) * batch * width
     assert found.peak == found.activation_peak + sum(
         storage.byte_count(batch) for storage in found.lifetimes.schedule.storages if storage.persistent
@@ -160,7 +167,18 @@ def test_16_bits_halve_what_can_be_halved_and_nothing_else(net: Net, scenario: S
     own = {  # a mask, an index or a statistic states its own width
         f"{cost.name}.{name}"
         for cost in net.costs()
-        for name, spec in cost.node.layer.extras(cost.inputs, cost.output).items()
+        for stated in (
+            cost.node.layer.extras(cost.inputs, cost.output),
+            cost.node.layer.temporaries(cost.inputs, cost.output, training=scenario.trains),
+        )
+        for name, spec in stated.items()
+        if spec.dtype is not None
+    } | {
+        f"{cost.name}.{name}.backward"
+        for cost in net.costs()
+        for name, spec in cost.node.layer.backward_temporaries(
+            cost.inputs, cost.output, needs=(True,) * len(cost.inputs)
+        ).items()
         if spec.dtype is not None
     }
     batch = scenario.device_batch
@@ -172,7 +190,7 @@ def test_16_bits_halve_what_can_be_halved_and_nothing_else(net: Net, scenario: S
         assert before.byte_count(batch) == (2 if halves else 1) * after.byte_count(batch), before
         expected[before.role] = expected.get(before.role, 0) + before.byte_count(batch)
     assert {Role.ACTIVATION} <= {*expected} <= HALVED | {Role.BUFFER}
-    for role in {*expected} - {Role.BUFFER, Role.EXTRA}:
+    for role in {*expected} - {Role.BUFFER, Role.EXTRA, Role.WORKSPACE}:
         assert (wide.timeline.by_role[role] == 2 * narrow.timeline.by_role[role]).all()
     assert narrow.peak <= wide.peak <= 2 * narrow.peak
 

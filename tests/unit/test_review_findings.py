@@ -13,7 +13,6 @@ from cnnbudget import (
     FLOAT16,
     FLOAT32,
     FP16,
-    FP32,
     ConformanceError,
     Conv,
     DataParallel,
@@ -69,8 +68,8 @@ class Mistaken(Retention):
     def __init__(self, spoil):
         object.__setattr__(self, "spoil", spoil)
 
-    def schedule(self, table, precision, *, training):
-        return self.spoil(FreeAfterUse().schedule(table, precision, training=training))
+    def schedule(self, table, scenario):
+        return self.spoil(FreeAfterUse().schedule(table, scenario))
 
 
 @frozen
@@ -159,9 +158,9 @@ class Numbered(ElementwiseLayer):
             r"best_of\(\) takes a class of remedies: got 5",
         ),
         (lambda: ScheduleBuilder(5), InvalidTypeError, "ScheduleBuilder takes a precision: got 5"),
-        (lambda: ForwardPass(TABLE, 5, training=False), InvalidTypeError, "ScheduleBuilder takes a precision: got 5"),
+        (lambda: ForwardPass(TABLE, 5), InvalidTypeError, "ForwardPass takes a scenario: got 5"),
         (
-            lambda: FreeAfterUse().schedule(TABLE, FP32, training=False).hold([]),
+            lambda: FreeAfterUse().schedule(TABLE, Inference()).hold([]),
             KeyError,
             r"no storage has this name: got \[\]",
         ),

@@ -2,15 +2,15 @@
 
 from attrs import field, frozen
 
-from cnnbudget import Backprop, CostTable, ForwardPass, NodeCost, Phase, Precision, Retention, Saved, Schedule
+from cnnbudget import Backprop, CostTable, ForwardPass, NodeCost, Phase, Retention, Saved, Scenario, Schedule
 
 
 @frozen(repr=False)
 class KeepSaved(Backprop):
     """Training that keeps of every node what its layer says that backward needs, and of untrained nodes nothing."""
 
-    def keeps(self, cost: NodeCost, *, needs_gradient: bool) -> Saved | None:
-        return cost.node.layer.saved(cost.inputs, cost.output) if needs_gradient else None
+    def keeps(self, cost: NodeCost, *, needs: tuple[bool, ...], trains: bool) -> Saved | None:
+        return cost.node.layer.saved(cost.inputs, cost.output) if trains or any(needs) else None
 
 
 @frozen(repr=False)
@@ -27,8 +27,8 @@ class ForwardTwice(Retention):
     def serves_training(self) -> bool:
         return False
 
-    def schedule(self, table: CostTable, precision: Precision, *, training: bool) -> Schedule:
-        forward = ForwardPass(table, precision, training=training)
+    def schedule(self, table: CostTable, scenario: Scenario) -> Schedule:
+        forward = ForwardPass(table, scenario)
         for cost in table.nodes:
             reads = [forward.values[name] for name in cost.node.inputs]
             forward.builder.step(Phase.RECOMPUTE, cost.name, reads, [forward.values[cost.name]])

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnbudget import BF16, FP16, FP32, DType, InvalidTypeError, InvalidValueError, Precision, Role, dtypes
-from cnnbudget.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT4, INT8, INT32, INT64, UINT8
+from cnnbudget.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT4, INT8_DTYPE, INT32, INT64, UINT8
 
-WITH_NUMPY = [FLOAT64, FLOAT32, FLOAT16, INT64, INT32, INT8, UINT8, BOOL]
+WITH_NUMPY = [FLOAT64, FLOAT32, FLOAT16, INT64, INT32, INT8_DTYPE, UINT8, BOOL]
 
 
 @pytest.mark.parametrize("dtype", WITH_NUMPY, ids=str)
@@ -92,7 +92,7 @@ def test_a_precision_is_a_value(precision):
         precision.name = "x"
 
 
-@given(st.dictionaries(st.sampled_from(list(Role)), st.sampled_from([INT8, FLOAT64, FLOAT16])), st.randoms())
+@given(st.dictionaries(st.sampled_from(list(Role)), st.sampled_from([INT8_DTYPE, FLOAT64, FLOAT16])), st.randoms())
 def test_the_order_of_the_roles_means_nothing(mapping, random):
     pairs = list(mapping.items())
     random.shuffle(pairs)
@@ -109,7 +109,7 @@ def test_the_order_of_the_roles_means_nothing(mapping, random):
         {Role.ACTIVATION: "float16"},
         [Role.ACTIVATION],
         [(Role.ACTIVATION,)],
-        [[Role.BUFFER, INT8]],
+        [[Role.BUFFER, INT8_DTYPE]],
     ],
     ids=repr,
 )

@@ -189,9 +189,10 @@ def test_gradients_accumulate_where_a_value_has_several_readers():
     net = START.then(Conv(8, 3, padding=1)).residual(Conv(8, 3, padding=1))
     found = net.profile(Training(1))
     names = [storage.name for storage in found.lifetimes.schedule.storages if storage.role is Role.ACTIVATION_GRADIENT]
-    assert sorted(names) == ["add.grad", "conv.grad", "conv2.grad"], "one storage for both readers of conv"
+    assert sorted(names) == ["add.grad", "conv.grad"], "the sum's gradient is that of both operands"
     value = 8 * 16 * 16 * 4
-    # backward of conv2: input, conv, conv2 (add is free), gradients of conv2 and conv; parameters 2 x 584, gradient of conv2's
+    # backward of conv2: input, conv, conv2, the gradient of the sum, which is conv2's and half of conv's, and the other half of
+    # conv's, which is added to it when conv2's is no longer read; parameters 2 x 584, gradient of conv2's
     by_step = dict(zip(map(str, found.lifetimes.schedule.steps), found.live_bytes, strict=True))
     assert by_step["backward of conv2"] == 5 * value + 4 * (2 * 584 + 584)
 

@@ -314,6 +314,9 @@ def test_who_is_alive_at_the_peak() -> None:
         "share": 96 / 272,
         "born": 1,
         "dies": 4,
+        "node": "conv",
+        "producer": "forward of conv",
+        "last_reader": "backward of conv",
     }
     assert found.by_role == {
         Role.PARAMETER: 16,
@@ -443,8 +446,11 @@ def test_scenarios_refuse_policies_that_do_not_serve_them() -> None:
         InvalidTypeError, match=r"Training\.retention must be a Retention: .*; call it: KeepAll\(\.\.\.\)"
     ):
         Training(retention=KeepAll)  # type: ignore[arg-type]
-    with pytest.raises(InvalidTypeError, match=r"Inference\.precision must be a Precision: got 'FP16'"):
-        Inference(precision="FP16")  # type: ignore[arg-type]
+    with pytest.raises(InvalidTypeError, match=r"Inference\.precision must be a Precision: got 16"):
+        Inference(precision=16)  # type: ignore[arg-type]
+    assert Inference(precision="fp16").precision == FP16
+    with pytest.raises(UnknownNameError, match=r"no precision has this name: got 'pf16'.*did you mean 'FP16'"):
+        Inference(precision="pf16")
     with pytest.raises(InvalidTypeError, match=r"KeepAll\.gradients must be a bool: got 1"):
         KeepAll(gradients=1)  # type: ignore[arg-type]
     with pytest.raises(InvalidTypeError, match=r"FreeAfterUse\.hold_input must be a bool: got None"):
@@ -538,7 +544,7 @@ def test_a_role_other_than_the_specs_decides_the_dtype() -> None:
 class Keeps(Backprop):
     what: Any
 
-    def keeps(self, cost: Any, *, needs_gradient: bool) -> Any:
+    def keeps(self, cost: Any, *, needs: tuple[bool, ...], trains: bool) -> Any:
         return self.what
 
 

@@ -46,8 +46,8 @@ class Spoiled(Retention):
     def serves_training(self) -> bool:
         return self.of.serves_training
 
-    def schedule(self, table: Any, precision: Any, *, training: bool) -> Any:
-        return self.spoil(self.of.schedule(table, precision, training=training))
+    def schedule(self, table: Any, scenario: Any) -> Any:
+        return self.spoil(self.of.schedule(table, scenario))
 
 
 def _storage(schedule: Schedule, number: int, **changes: Any) -> Schedule:
@@ -189,7 +189,7 @@ def below_zero(schedule: Schedule) -> Schedule:
 
 @frozen(repr=False)
 class KeepsNothing(Backprop):
-    def keeps(self, cost: Any, *, needs_gradient: bool) -> Saved:
+    def keeps(self, cost: Any, *, needs: tuple[bool, ...], trains: bool) -> Saved:
         return Saved()
 
 
@@ -197,11 +197,11 @@ class KeepsNothing(Backprop):
 class LosesTheMask(Backprop):
     """Keeps every value, but lets a layer's extras die: its schedule takes them out of the backward steps."""
 
-    def keeps(self, cost: Any, *, needs_gradient: bool) -> Saved:
+    def keeps(self, cost: Any, *, needs: tuple[bool, ...], trains: bool) -> Saved:
         return Saved(tuple(range(len(cost.inputs))), output=True)
 
-    def schedule(self, table: Any, precision: Any, *, training: bool) -> Schedule:
-        schedule = super().schedule(table, precision, training=training)
+    def schedule(self, table: Any, scenario: Any) -> Schedule:
+        schedule = super().schedule(table, scenario)
         extras = {number for number, storage in enumerate(schedule.storages) if storage.role is Role.EXTRA}
         return _steps(
             schedule,
@@ -261,12 +261,12 @@ class WritesOnlyWhatItKnows(Retention):
     def serves_training(self) -> bool:
         return False
 
-    def schedule(self, table: Any, precision: Any, *, training: bool) -> Schedule:
-        builder = ForwardPass(table, precision, training=training).builder
+    def schedule(self, table: Any, scenario: Any) -> Schedule:
+        builder = ForwardPass(table, scenario).builder
         from cnnbudget import ScheduleBuilder
 
         assert builder is not None
-        bare = ScheduleBuilder(precision)
+        bare = ScheduleBuilder(scenario.precision)
         value = bare.add("input", TensorSpec((3,)))
         bare.step(Phase.LOAD, writes=[value])
         return bare.build()

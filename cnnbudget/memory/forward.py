@@ -1,0 +1,203 @@
+"""The forward pass of a schedule: parameters, inputs, one step a node, with what each writes and what callers hold meanwhile.
+
+All retention policies share it; they differ in what comes after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnnbudget.analysis.storage import Sharing, sharing
+from cnnbudget.analysis.visitor import missing_rule
+from cnnbudget.dtypes import FLOAT32, Role
+from cnnbudget.errors import ConformanceError, InvalidTypeError, shorten
+from cnnbudget.layers.base import Autocast
+from cnnbudget.memory.frames import arguments_held
+from cnnbudget.memory.schedule import Phase, ScheduleBuilder
+from cnnbudget.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from cnnbudget.analysis.costs import CostTable, NodeCost
+    from cnnbudget.dtypes import DType
+    from cnnbudget.memory.scenario import Scenario
+
+__all__ = ["ForwardPass", "Operands", "owner_of"]
+
+
+@frozen
+class Operands:
+    """What a node's forward step worked on, as its backward step may need it.
+
+    Args:
+        inputs: The storage of every input: that of the value, or of a copy in another width.
+        weights: Copies of its parameters in another width, by the parameter's name.
+    """
+
+    inputs: tuple[int, ...]
+    weights: Mapping[str, int]
+
+
+class ForwardPass:
+    """The part of a schedule that all policies share.
+
+    Args:
+        table: Costs of the network.
+        scenario: How it runs: precision, frames, and whether layers act as in training; then they write their extras.
+        held: Values that somebody outside the network keeps to the end; no layer may overwrite them.
+        temporaries: Whether the values on the way of composed operations count.
+
+    Attributes:
+        builder: Where the steps are collected; policies go on with it.
+        values: The number of the storage of every value.
+        dtypes: Its width.
+        extras: The numbers of the extras of every node.
+        operands: What every node worked on.
+        copies: Copies of parameters in another width, alive as long as mixed precision is on.
+        sharing: Who shares bytes.
+    """
+
+    def __init__(
+        self, table: CostTable, scenario: Scenario, *, held: Collection[str] = (), temporaries: bool = True
+    ) -> None:
+        if not hasattr(scenario, "trains"):  # its module imports this one
+            raise InvalidTypeError(
+                "ForwardPass takes a scenario", got=shorten(scenario), expected="for example Inference()"
+            )
+        self.table = table
+        self.precision = scenario.precision
+        self.training = scenario.trains
+        self.builder = builder = ScheduleBuilder(scenario.precision)
+        self.sharing: Sharing = sharing(table, training=self.training, held=held)
+        self.values: dict[str, int] = {}
+        self.dtypes: dict[str, DType] = {}
+        self.extras: dict[str, tuple[int, ...]] = {}
+        self.operands: dict[str, Operands] = {}
+        self.copies: dict[tuple[str, str], int] = {}
+        self._temporaries = temporaries
+        self._held = arguments_held(table.network) if scenario.frames == "eager" else {}
+        self._saved_dtype = self.precision[Role.EXTRA]
+        for cost in table.nodes:
+            self._add_persistent(cost)
+        for source in table.network.inputs:
+            self._own(source.name, source.spec, self.precision[Role.ACTIVATION])
+        builder.step(Phase.LOAD, writes=self.values.values())
+        forward = self._add_cast if self.precision.autocast else self._add_plain
+        for cost in table.nodes:
+            forward(cost)
+
+    def _add_persistent(self, cost: NodeCost) -> None:
+        if cost.parameters is None:
+            raise missing_rule("parameters", cost.node, cost.inputs)
+        if cost.buffers is None:
+            raise missing_rule("buffers", cost.node, cost.inputs)
+        for name, shape in cost.parameters:
+            self.builder.add_fixed(f"{cost.name}.{name}", shape, Role.PARAMETER, persistent=True, node=cost.name)
+        for name, spec in cost.buffers:
+            self.builder.add(f"{cost.name}.{name}", spec, persistent=True, node=cost.name)
+
+    def _own(self, name: str, spec: TensorSpec, dtype: DType) -> None:
+        self.values[name] = self.builder.add(name, spec, dtype=dtype, node=name)
+        self.dtypes[name] = spec.dtype or dtype
+
+    def _add_plain(self, cost: NodeCost) -> None:
+        """A step in one precision."""
+        inputs = tuple([self.values[name] for name in cost.node.inputs])
+        self.operands[cost.name] = Operands(inputs, {})
+        self._add_forward(cost, inputs, (), self.precision[Role.ACTIVATION], self._saved_dtype)
+
+    def _add_cast(self, cost: NodeCost) -> None:
+        """A step in mixed precision: what comes in another width is copied first."""
+        layer, builder = cost.node.layer, self.builder
+        low = self.precision.autocast
+        found = [self.dtypes[name] for name in cost.node.inputs]
+        kind = layer.autocast
+        if kind is Autocast.FOLLOW:
+            dtype = max(found, key=lambda dtype: dtype.bits)
+            wanted = found  # whatever comes: an operation of two widths reads both
+        else:
+            dtype = low if kind is Autocast.LOW and low is not None else FLOAT32
+            wanted = [dtype] * len(found)
+        inputs, written = [], []
+        for number, name in enumerate(cost.node.inputs):
+            if wanted[number] is found[number] or cost.inputs[number].dtype is not None:
+                inputs.append(self.values[name])
+            else:
+                copy = builder.add(f"{cost.name}.cast{number}", cost.inputs[number], dtype=dtype, node=cost.name)
+                inputs.append(copy)
+                written.append(copy)
+        weights = {}
+        if kind is Autocast.LOW:
+            owner = owner_of(self.table, cost)
+            for name, shape in owner.parameters or ():
+                key = (owner.name, name)
+                if key not in self.copies:
+                    full = f"{owner.name}.{name}.{dtype}"
+                    self.copies[key] = builder.add_fixed(full, shape, Role.EXTRA, dtype=dtype, node=owner.name)
+                    written.append(self.copies[key])
+                weights[name] = self.copies[key]
+        self.operands[cost.name] = Operands(tuple(inputs), weights)
+        if cost.name in self.sharing.aliases:
+            dtype = found[self.sharing.aliases[cost.name].input]
+        self._add_forward(cost, inputs, written, dtype, dtype)
+
+    def _add_forward(
+        self, cost: NodeCost, inputs: Sequence[int], written: Sequence[int], dtype: DType, saved_dtype: DType
+    ) -> None:
+        name, builder, values = cost.name, self.builder, self.values
+        owner = self.sharing.owners[name]
+        if owner == name:
+            self._own(name, cost.output, dtype)
+        else:
+            values[name] = values[owner]
+            self.dtypes[name] = dtype
+        extras: tuple[int, ...] = ()
+        if self.training:
+            stated = _extras(cost)
+            if stated:
+                extras = tuple(
+                    [builder.add(f"{name}.{word}", spec, dtype=saved_dtype, node=name) for word, spec in stated.items()]
+                )
+        self.extras[name] = extras
+        writes = (*written, values[name], *extras)
+        if self._temporaries:
+            layer = cost.node.layer
+            on_the_way = layer.temporaries(cost.inputs, cost.output, training=self.training)
+            for word, spec in on_the_way.items():
+                writes += (builder.add(f"{name}.{word}", spec, Role.WORKSPACE, dtype=spec.dtype or dtype, node=name),)
+            if self.precision.accumulator and layer.autocast is Autocast.LOW:
+                writes += (
+                    builder.add(
+                        f"{name}.sums", cost.output, Role.WORKSPACE, dtype=self.precision.accumulator, node=name
+                    ),
+                )
+        reads = (*inputs, *[values[value] for value in cost.node.inputs]) if written else inputs
+        holds = [values[value] for value in self._held.get(name, ())] if self._held else ()
+        builder.step(Phase.FORWARD, name, reads, writes, holds)
+
+
+def owner_of(table: CostTable, cost: NodeCost) -> NodeCost:
+    """The node whose parameters a node uses: itself, unless it shares another's."""
+    return cost if cost.node.shares is None else table[cost.node.shares]
+
+
+def _extras(cost: NodeCost) -> Mapping[str, TensorSpec]:
+    layer = cost.node.layer
+    extras = layer.extras(cost.inputs, cost.output)
+    if extras is None:
+        raise missing_rule("extras", cost.node, cost.inputs)
+    try:
+        right = all(isinstance(name, str) and isinstance(spec, TensorSpec) for name, spec in extras.items())
+    except AttributeError:
+        right = False
+    if not right:
+        raise ConformanceError(
+            f"{type(layer).__name__}.extras returned something else",
+            where=f"node {cost.name!r}",
+            got=shorten(extras),
+            expected="a mapping of names to TensorSpec values",
+        )
+    return extras
