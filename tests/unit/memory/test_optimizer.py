@@ -3,13 +3,14 @@
 import pickle
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
 from cnnbudget.dtypes import FLOAT32, UINT8, Role
 from cnnbudget.errors import InvalidTypeError, InvalidValueError
-from cnnbudget.memory.optimizer import Optimizer
+from cnnbudget.memory.optimizer import ElementwiseOptimizer, Optimizer
 from cnnbudget.memory.optimizer_other import LAMB, LARS, Adafactor, Adam8bit, optimizer
 from cnnbudget.memory.optimizer_torch import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
+from cnnbudget.tensors import TensorSpec
 
 KINDS = [SGD, Adam, AdamW, Adamax, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adafactor, Adam8bit, LAMB, LARS]
 SHAPES = [(10, 100), (30, 100), (20, 100)]  # 1,000, 3,000 and 2,000 numbers
@@ -253,6 +254,25 @@ def test_an_optimizer_is_a_value() -> None:
 def test_bad_input(make, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
+
+
+@frozen(repr=False)
+class Lion(ElementwiseOptimizer):
+    """The sign of a moment (Chen et al., 2023), by somebody else."""
+
+    def state(self, shape):
+        return {"exp_avg": TensorSpec(shape, Role.OPTIMIZER_STATE, batched=False)}
+
+    @property
+    def loop(self):
+        return [(("update",), ("scaled",)), ((), ("scaled", "update"))]
+
+
+def test_a_foreign_optimizer() -> None:
+    assert numbers(Lion(implementation="loop")) == [2000, 6000, 3000 + 2000]
+    assert numbers(Lion()) == [2 * 6000]
+    assert numbers(Lion(implementation="fused")) == [0]
+    assert optimizer(Lion()) == Lion()
 
 
 def test_the_base_is_no_optimizer() -> None:
