@@ -157,7 +157,7 @@ def _bytes_or_zero(value: SupportsIndex | str) -> Bytes:
 class CachingAllocator(Allocator):
     """PyTorch's caching allocator for CUDA: it rounds up to 512 bytes, packs blocks into segments, and keeps the segments.
 
-    The rules, with their sources, are in :mod:`cnnbudget.planning.caching`. *Counts*: all that storages of the schedule make it
+    The rules, with their sources, are in ``cnnbudget.planning.caching``. *Counts*: all that storages of the schedule make it
     reserve. *Does not count*: requests that no schedule has (workspaces of kernels), streams, and that the first iteration
     allocates what stays (gradients, the optimizer's state) in the middle of it. Sizes are ints of bytes or text (``"40 MiB"``).
 

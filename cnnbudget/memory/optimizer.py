@@ -1,9 +1,8 @@
 """Optimizers: what each keeps for every parameter, and what its update step needs for a moment. Policies, as values.
 
-An optimizer answers two questions: which :meth:`~Optimizer.state` it keeps for a parameter in the steady state (from the second
-step on: PyTorch makes it in the first), and which temporaries are alive at the worst moment of each of its
-:meth:`~Optimizer.updates`. Only settings that change an answer, or without which it would not be the optimizer that one means,
-are fields: there is no learning rate.
+An optimizer answers two questions: which ``state`` it keeps for a parameter from the second step on (PyTorch makes it in the
+first), and which temporaries are alive at the worst moment of each of its ``updates``. Only settings that change an answer, or
+without which it would not be the optimizer that one means, are fields: there is no learning rate.
 
 PyTorch has up to three implementations of an update, with equal results and unequal memory:
 

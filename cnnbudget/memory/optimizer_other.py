@@ -108,7 +108,7 @@ class Adafactor(Optimizer):
 
     Args:
         weight_decay: Is decoupled: changes no number here.
-        count_steps: Whether the step counters count: see :class:`~cnnbudget.memory.optimizer.SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host.
         implementation: ``"loop"`` or ``"foreach"``.
 
     Example:

@@ -74,7 +74,7 @@ class Adam(SteppedOptimizer):
     Args:
         amsgrad: Keeps the largest second moment, too (Reddi et al., 2018).
         weight_decay: Whatever is not 0 copies the gradients.
-        count_steps: Whether the step counters count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host unless it updates fused.
         implementation: ``"loop"``, ``"foreach"`` or ``"fused"``.
     """
 
@@ -103,7 +103,7 @@ class AdamW(Adam):
     Args:
         amsgrad: Keeps the largest second moment, too.
         weight_decay: Changes no number here.
-        count_steps: Whether the step counters count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host unless it updates fused.
         implementation: ``"loop"``, ``"foreach"`` or ``"fused"``.
     """
 
@@ -121,7 +121,7 @@ class Adamax(SteppedOptimizer):
 
     Args:
         weight_decay: Whatever is not 0 copies the gradients.
-        count_steps: Whether the step counters count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host.
         implementation: ``"loop"`` or ``"foreach"``.
     """
 
@@ -151,7 +151,7 @@ class RMSprop(SteppedOptimizer):
         momentum: 0 for none.
         centered: Keeps the mean of the gradient, too (Graves, 2013).
         weight_decay: Whatever is not 0 copies the gradients.
-        count_steps: Whether the step counters count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host.
         implementation: ``"loop"`` or ``"foreach"``.
 
     Raises:
@@ -186,7 +186,7 @@ class Adagrad(SteppedOptimizer):
 
     Args:
         weight_decay: Whatever is not 0 copies the gradients.
-        count_steps: Whether the step counters count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host unless it updates fused.
         implementation: ``"loop"``, ``"foreach"`` or ``"fused"``.
     """
 
@@ -212,7 +212,7 @@ class Adadelta(SteppedOptimizer):
 
     Args:
         weight_decay: Whatever is not 0 copies the gradients.
-        count_steps: Whether the step counters count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host.
         implementation: ``"loop"`` or ``"foreach"``.
     """
 
@@ -243,7 +243,7 @@ class NAdam(SteppedOptimizer):
 
     Args:
         weight_decay: Whatever is not 0 copies the gradients; state 0 if it is decoupled.
-        count_steps: Whether the two numbers count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the two numbers count: PyTorch keeps them on the host.
         implementation: ``"loop"`` or ``"foreach"``.
     """
 
@@ -274,7 +274,7 @@ class RAdam(SteppedOptimizer):
 
     Args:
         weight_decay: Whatever is not 0 copies the gradients; state 0 if it is decoupled.
-        count_steps: Whether the step counters count: see :class:`SteppedOptimizer`.
+        count_steps: Whether the step counters, a number each, count: PyTorch keeps them on the host.
         implementation: ``"loop"`` or ``"foreach"``.
     """
 

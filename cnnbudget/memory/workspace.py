@@ -58,7 +58,7 @@ def im2col(cost: NodeCost) -> Footprint:
 
 
 def im2col_bytes(cost: NodeCost, batch: int = 1, precision: Precision = FP32) -> Bytes:
-    """Bytes of the unrolled windows: :func:`im2col` at a batch and a precision.
+    """Bytes of the unrolled windows: ``im2col`` at a batch and a precision.
 
     Args:
         cost: A row of a cost table.
