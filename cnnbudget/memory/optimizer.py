@@ -10,7 +10,8 @@ PyTorch has up to three implementations of an update, with equal results and une
     One parameter after the other; the default on the CPU. What the variables of the loop still hold of the parameter before
     counts too.
 ``"foreach"``
-    Every operation on all parameters at once, so every temporary is as large as all parameters together; the default on a GPU.
+    Every operation on all parameters at once, so every temporary is as large as all parameters together; the default on a GPU,
+    and here, unless an optimizer says otherwise. (PyTorch's documentation: about the size of the parameters more than the loop.)
 ``"fused"``
     One kernel, without temporaries; on request.
 
