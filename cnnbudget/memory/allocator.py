@@ -8,12 +8,13 @@ blocks they lie in, *reserved* bytes those that the allocator holds. PyTorch cal
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from attrs import Attribute, field, frozen
 
 from cnnbudget.checks import exact_int, int_from, is_bool, is_int, short_repr
-from cnnbudget.errors import InvalidValueError, shorten
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.caching import LARGE_LIMIT, LARGE_SEGMENT, CachingRules, replay_caching
 from cnnbudget.planning.intervals import live_sizes
 from cnnbudget.units import Bytes, parse_bytes
@@ -114,7 +115,6 @@ class Ideal(Allocator):
     ) -> AllocatorReport:
         """Adds up what is alive."""
         births, deaths, sizes, first = _checked(births, deaths, sizes, steps, first)
-        births, deaths = list(births), list(deaths)
         for number in first:
             births[number], deaths[number] = 0, steps
         live = tuple(live_sizes(births, deaths, sizes, steps))
@@ -240,18 +240,23 @@ class CachingAllocator(Allocator):
 
 def _checked(
     births: Sequence[int], deaths: Sequence[int], sizes: Sequence[int], steps: int, first: Sequence[int]
-) -> tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]:
+) -> tuple[list[int], list[int], list[int], list[int]]:
     """Refuses lifetimes that contradict themselves: the sweep trusts them."""
     exact_int(steps, "steps", 0)
+    births, deaths, sizes, first = (
+        _ints(births, "births"),
+        _ints(deaths, "deaths"),
+        _ints(sizes, "sizes"),
+        _ints(first, "first"),
+    )
     if not len(births) == len(deaths) == len(sizes):
         raise InvalidValueError(
             "births, deaths and sizes must be of one length",
             got=f"{len(births)}, {len(deaths)} and {len(sizes)}",
             expected="one of each for every storage",
         )
-    numbers = range(len(sizes))
     known = set(first)
-    if len(known) < len(first) or any(number not in numbers for number in known):
+    if len(known) < len(first) or not all(0 <= number < len(sizes) for number in known):
         raise InvalidValueError(
             "first names a storage twice, or one that does not exist",
             got=shorten(first),
@@ -266,3 +271,12 @@ def _checked(
                 expected=f"0 <= birth < death <= {steps}, and a size of 0 or more",
             )
     return births, deaths, sizes, first
+
+
+def _ints(values: Sequence[int], what: str) -> list[int]:
+    try:
+        return list(map(index, values))
+    except TypeError:
+        raise InvalidTypeError(
+            f"{what} must be ints", got=shorten(values), expected="one int for every storage"
+        ) from None

@@ -42,6 +42,13 @@ def test_the_report_of_a_cache() -> None:
     )
 
 
+def test_numpy_is_welcome() -> None:
+    births, deaths, sizes = np.array([0, 1]), np.array([2, 2]), np.array([1000, 84 * MIB])
+    allocator = CachingAllocator(roundup_power2_divisions=4)
+    assert allocator.replay(births, deaths, sizes, 2) == allocator.replay([0, 1], [2, 2], [1000, 84 * MIB], 2)
+    assert type(allocator.replay(births, deaths, sizes, 2).reserved[1]) is int
+
+
 def test_what_does_not_fit() -> None:
     found = CachingAllocator(capacity="20 MiB").replay([0, 1], [2, 2], [1000, 5 * MIB], 2)
     assert (found.failed, found.reserved, found.reserved_peak) == ((1, 1), (2 * MIB,), 2 * MIB)
@@ -114,6 +121,12 @@ def run(births, deaths, sizes, steps, **settings):
             r"first names .* that does not exist: got \[1\], expected numbers from 0 to 0",
         ),
         (run([0], [1], [5], 2, first=[0, 0]), InvalidValueError, "first names a storage twice"),
+        (
+            run([0], [1], [1.5], 1),
+            InvalidTypeError,
+            r"sizes must be ints: got \[1\.5\], expected one int for every storage",
+        ),
+        (run(0, [1], [5], 1), InvalidTypeError, "births must be ints: got 0"),
         (run([0], [1], [5], -1), InvalidValueError, "steps is out of range: got -1"),
         (lambda: Ideal().replay([0], [1], [], 1), InvalidValueError, "must be of one length"),
         (
