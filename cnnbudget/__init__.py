@@ -157,12 +157,15 @@ if TYPE_CHECKING:
     from cnnbudget.memory.loss import CrossEntropy as CrossEntropy
     from cnnbudget.memory.loss import Loss as Loss
     from cnnbudget.memory.loss import MeanSquaredError as MeanSquaredError
+    from cnnbudget.memory.optimizer import ElementwiseOptimizer as ElementwiseOptimizer
     from cnnbudget.memory.optimizer import Optimizer as Optimizer
+    from cnnbudget.memory.optimizer import SteppedOptimizer as SteppedOptimizer
     from cnnbudget.memory.optimizer import Update as Update
     from cnnbudget.memory.optimizer_other import LAMB as LAMB
     from cnnbudget.memory.optimizer_other import LARS as LARS
     from cnnbudget.memory.optimizer_other import Adafactor as Adafactor
     from cnnbudget.memory.optimizer_other import Adam8bit as Adam8bit
+    from cnnbudget.memory.optimizer_other import optimizer as optimizer
     from cnnbudget.memory.optimizer_torch import SGD as SGD
     from cnnbudget.memory.optimizer_torch import Adadelta as Adadelta
     from cnnbudget.memory.optimizer_torch import Adagrad as Adagrad
@@ -190,6 +193,8 @@ if TYPE_CHECKING:
     from cnnbudget.memory.schedule import Step as Step
     from cnnbudget.memory.schedule import Storage as Storage
     from cnnbudget.memory.witness import AliveStorage as AliveStorage
+    from cnnbudget.memory.workspace import im2col as im2col
+    from cnnbudget.memory.workspace import im2col_bytes as im2col_bytes
     from cnnbudget.net import Net as Net
     from cnnbudget.net import compare as compare
     from cnnbudget.render.summary import Summary as Summary
@@ -409,6 +414,8 @@ _HOMES = {
     "memory.optimizer": (
         "Optimizer",
         "Update",
+        "ElementwiseOptimizer",
+        "SteppedOptimizer",
     ),
     "memory.optimizer_torch": (
         "SGD",
@@ -426,6 +433,11 @@ _HOMES = {
         "LAMB",
         "Adafactor",
         "Adam8bit",
+        "optimizer",
+    ),
+    "memory.workspace": (
+        "im2col",
+        "im2col_bytes",
     ),
     "memory.retention": (
         "Backprop",
@@ -466,6 +478,11 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "im2col_bytes",
+    "im2col",
+    "optimizer",
+    "SteppedOptimizer",
+    "ElementwiseOptimizer",
     "Adam8bit",
     "Adafactor",
     "LAMB",

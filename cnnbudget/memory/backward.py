@@ -369,6 +369,8 @@ class BackwardPass:
             shapes.append(shape)
             for word, spec in optimizer.state(shape).items():
                 builder.add(f"{node}.{name}.{word}", spec, persistent=True, node=node)
+        for word, spec in optimizer.shared_state(shapes).items():
+            builder.add(f"optimizer.{word}", spec, persistent=True)
         gradients = list(self.parameter_gradients.values())
         nodes = [node for node, _ in self.parameter_gradients]
         width = self.forward.precision[Role.PARAMETER]

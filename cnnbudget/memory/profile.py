@@ -19,6 +19,7 @@ from cnnbudget.memory.optimizer_torch import SGD
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.memory.schedule import Step
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
+from cnnbudget.memory.workspace import im2col_bytes
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes, parse_bytes
 
@@ -83,6 +84,7 @@ class MemoryProfile:
         conv2.bias         parameter         2  float32      8    0.4%
         -----------------  ----------  -------  -------  -----  ------
         total                                            2,088  100.0%
+        not in it: a convolution's workspace, 0 to 3.80 KiB (modelled, im2col)
     """
 
     network: Network = field(repr=False)
@@ -240,6 +242,16 @@ class MemoryProfile:
             first=[number for number, storage in enumerate(storages) if storage.persistent],
         )
 
+    @cached_property
+    def workspace_bound(self) -> Bytes:
+        """An upper model of what a convolution's kernel takes besides, at the step where it is largest: :func:`~cnnbudget.im2col`.
+
+        The lower model is nothing. Which of them a framework's kernel is near depends on the algorithm that it picks; no peak
+        includes it.
+        """
+        batch, precision = self.scenario.device_batch, self.scenario.precision
+        return max([im2col_bytes(cost, batch, precision) for cost in costs(self.network)])
+
     @property
     def allocated(self) -> Bytes:
         """The most bytes in blocks that the scenario's allocator has given out: the peak, rounded as it rounds."""
@@ -363,14 +375,25 @@ class MemoryProfile:
         )
 
     def __str__(self) -> str:
-        return f"{self._heading()}\n{text_table(_COLUMNS, self._cells(), total=self._total(), limit=20)}"
+        lines = [self._heading(), text_table(_COLUMNS, self._cells(), total=self._total(), limit=20)]
+        return "\n".join(lines + self._notes())
+
+    def _notes(self) -> list[str]:
+        """What is not in the peak, each with its label."""
+        notes = []
+        if self.workspace_bound:
+            notes.append(f"not in it: a convolution's workspace, 0 to {self.workspace_bound} (modelled, im2col)")
+        if not isinstance(self.scenario.allocator, Ideal):
+            kind = type(self.scenario.allocator).__name__
+            notes.append(f"{kind}: {self.allocated} allocated, {self.reserved} reserved (modelled)")
+        return notes
 
     def _repr_html_(self) -> str:
         import html  # notebooks only
 
-        return (
-            f"<p>{html.escape(self._heading())}</p>{html_table(_COLUMNS, self._cells(), total=self._total(), limit=20)}"
-        )
+        table = html_table(_COLUMNS, self._cells(), total=self._total(), limit=20)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        return f"<p>{html.escape(self._heading())}</p>{table}{notes}"
 
     def _total(self) -> tuple[object, ...]:
         return ("total", "", "", "", int(self.peak), "100.0%")

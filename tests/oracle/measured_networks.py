@@ -172,7 +172,12 @@ def wide_resnet() -> Net:
     for number, (filters, stride) in enumerate(((64, 1), (128, 2), (256, 2))):
         # y = ...(h); return y + sc(h), where h is a variable of the block's function
         body = Block(
-            *(Conv(filters, 3, stride=stride, padding=1, bias=False), BatchNorm(count_batches=True), ReLU(), Dropout(0.3)),
+            *(
+                Conv(filters, 3, stride=stride, padding=1, bias=False),
+                BatchNorm(count_batches=True),
+                ReLU(),
+                Dropout(0.3),
+            ),
             Conv(filters, 3, padding=1, bias=False),
         )
         shortcut = Conv(filters, 1, stride=stride, bias=False)
