@@ -398,11 +398,7 @@ class BackwardPass:
 def _gradients(cost: NodeCost) -> tuple[Gradient, ...]:
     layer = cost.node.layer
     where = layer.gradients(cost.inputs, cost.output)
-    if (
-        not isinstance(where, tuple)
-        or len(where) != len(cost.inputs)
-        or not all(isinstance(one, Gradient) for one in where)
-    ):
+    if type(where) is not tuple or len(where) != len(cost.inputs) or {*map(type, where)} != {Gradient}:
         raise ConformanceError(
             f"{type(layer).__name__}.gradients returned something else",
             where=place_of(cost.node, cost.inputs),

@@ -21,6 +21,7 @@ The rules for PyTorch's own optimizers were measured with PyTorch 2.13 (``tests/
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from math import inf, prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,11 +57,13 @@ class Update:
         return sum([spec.element_count for spec in self.temporaries.values()])
 
 
+@lru_cache(maxsize=4096)  # networks repeat shapes
 def kept(shape: Shape, dtype: DType | None = None) -> TensorSpec:
     """Makes the spec of a part of the state."""
     return TensorSpec(shape, Role.OPTIMIZER_STATE, dtype, batched=False)
 
 
+@lru_cache(maxsize=4096)
 def scratch(shape: Shape) -> TensorSpec:
     """Makes the spec of a temporary."""
     return TensorSpec(shape, Role.WORKSPACE, batched=False)

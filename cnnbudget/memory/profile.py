@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnnbudget.analysis.costs import CostTable, costs
-from cnnbudget.checks import LARGEST, exact_int
+from cnnbudget.checks import LARGEST
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidTypeError, shorten
 from cnnbudget.graph.nodes import Network, check_network
@@ -195,7 +195,7 @@ class MemoryProfile:
         """What every sample adds to the peak, at the step of the peak; formats below a byte round up."""
         return Bytes(-(-self._affine[1] // 8))
 
-    def peaks(self, batches: Iterable[SupportsIndex]) -> np.ndarray[Any, Any]:
+    def peaks(self, batches: Iterable[int]) -> np.ndarray[Any, Any]:
         """The peaks at many batch sizes, everything else as in this scenario.
 
         Every step is affine in the batch, so the peak is the upper envelope of lines: a few of them decide for all batches.
@@ -216,7 +216,7 @@ class MemoryProfile:
         """
         import numpy as np  # only who asks for arrays pays for numpy
 
-        shares = [self.scenario.evolve(batch=exact_int(batch, "batch")).device_batch for batch in batches]
+        shares = [self.scenario.share(batch) for batch in batches]
         if any(storage.dtype.bits % 8 for storage in self.lifetimes.schedule.storages):
             found = [max(self.lifetimes.live_bytes(share)) for share in shares]  # each storage rounds up by itself
         else:

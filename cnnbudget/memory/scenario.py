@@ -114,7 +114,18 @@ class Scenario:
     @property
     def device_batch(self) -> int:
         """Samples that the fullest device works on at once."""
-        return self.devices.share(self.batch)
+        return self.share(self.batch)
+
+    def share(self, batch: int) -> int:
+        """Samples that the fullest device works on at once, of a batch.
+
+        Args:
+            batch: Samples on all devices together.
+
+        Returns:
+            Its share.
+        """
+        return self.devices.share(batch)
 
     def largest_batch(self, share: int) -> int:
         """The largest batch of which no device works on more samples at once.
@@ -231,10 +242,9 @@ class Training(Scenario):
                 expected="at most one part for every sample",
             )
 
-    @property
-    def device_batch(self) -> int:
-        """Samples that the fullest device works on at once."""
-        return -(-self.devices.share(self.batch) // self.accumulate)
+    def share(self, batch: int) -> int:
+        """Samples that the fullest device works on at once, of a batch: the largest part of its share."""
+        return -(-self.devices.share(batch) // self.accumulate)
 
     def largest_batch(self, share: int) -> int:
         """The largest batch of which no device works on more samples at once."""
