@@ -151,6 +151,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.allocator import AllocatorReport as AllocatorReport
     from cnnbudget.memory.allocator import CachingAllocator as CachingAllocator
     from cnnbudget.memory.allocator import Ideal as Ideal
+    from cnnbudget.memory.checkpoint import Checkpoint as Checkpoint
     from cnnbudget.memory.devices import DataParallel as DataParallel
     from cnnbudget.memory.forward import ForwardPass as ForwardPass
     from cnnbudget.memory.loss import BinaryCrossEntropy as BinaryCrossEntropy
@@ -439,6 +440,7 @@ _HOMES = {
         "im2col",
         "im2col_bytes",
     ),
+    "memory.checkpoint": ("Checkpoint",),
     "memory.retention": (
         "Backprop",
         "FreeAfterUse",
@@ -478,6 +480,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Checkpoint",
     "im2col_bytes",
     "im2col",
     "optimizer",

@@ -106,23 +106,33 @@ class BackwardPass:
 
     def _find_kept(self) -> None:
         """Asks the policy what every node keeps; ``None`` where no step waits for it."""
-        forward, policy = self.forward, self.policy
-        self.kept: dict[str, tuple[int, ...] | None] = {}
-        for cost in forward.table.nodes:
-            name = cost.name
-            kept = policy.keeps(cost, needs=self.wanted[name], trains=self.trains[name])
-            if kept is None:
-                self.kept[name] = None
-                continue
-            _check_kept(policy, cost, kept)
-            operands = forward.operands[name]
-            numbers = [operands.inputs[number] for number in kept.inputs]
-            if kept.output:
-                numbers.append(forward.values[name])
-            if "weight" in operands.weights:
-                numbers.append(operands.weights["weight"])
-            self.kept[name] = found = (*numbers, *forward.extras[name])
-            self.builder.retain(found)
+        policy = self.policy
+        self.saved: dict[str, Saved | None] = {}
+        for cost in self.forward.table.nodes:
+            saved = policy.keeps(cost, needs=self.wanted[cost.name], trains=self.trains[cost.name])
+            if saved is not None:
+                _check_kept(policy, cost, saved)
+            self.saved[cost.name] = saved
+        self.retain()
+
+    def retain(self) -> None:
+        """Notes what is kept for backward when the forward pass is done."""
+        for cost in self.forward.table.nodes:
+            self.builder.retain(self.kept(cost))
+
+    def kept(self, cost: NodeCost) -> tuple[int, ...]:
+        """The storages that wait for a node's backward step, as things stand."""
+        forward, name = self.forward, cost.name
+        saved = self.saved[name]
+        if saved is None:
+            return ()
+        operands = forward.operands[name]
+        numbers = [operands.inputs[number] for number in saved.inputs]
+        if saved.output:
+            numbers.append(forward.values[name])
+        if "weight" in operands.weights:
+            numbers.append(operands.weights["weight"])
+        return (*numbers, *forward.extras[name])
 
     def _add_kept_gradients(self) -> None:
         """Gradients of parameters that outlive the update, and wait there for the next iteration's."""
@@ -142,12 +152,21 @@ class BackwardPass:
     def write(self) -> None:
         """Writes all steps."""
         self._write_loss()
-        last = next((cost for cost in self.forward.table.nodes if self.kept[cost.name] is not None), None)
-        for cost in reversed(self.forward.table.nodes):
-            kept = self.kept[cost.name]
-            if kept is not None:
-                self._write_step(cost, kept, self._starts if cost is last else ())
+        nodes = self.forward.table.nodes
+        last = next((cost for cost in nodes if self.saved[cost.name] is not None), None)
+        for cost in reversed(nodes):
+            if self.saved[cost.name] is not None:
+                self.before(cost)
+                holds = (*self.holds(cost), *(self._starts if cost is last else ()))
+                self._write_step(cost, self.kept(cost), holds)
         self._write_update()
+
+    def before(self, cost: NodeCost) -> None:
+        """What happens before a node's backward step: nothing, unless something must be computed again."""
+
+    def holds(self, cost: NodeCost) -> tuple[int, ...]:
+        """What somebody keeps until the end of a node's backward step."""
+        return ()
 
     def _write_loss(self) -> None:
         forward, builder, loss = self.forward, self.builder, self.scenario.loss

@@ -78,16 +78,43 @@ class ForwardPass:
         self.operands: dict[str, Operands] = {}
         self.copies: dict[tuple[str, str], int] = {}
         self._temporaries = temporaries
-        self._held = arguments_held(table.network) if scenario.frames == "eager" else {}
+        self._eager = scenario.frames == "eager"
+        self._held: Mapping[str, tuple[str, ...]] = {}
         self._saved_dtype = self.precision[Role.EXTRA]
+        self._phase, self._mark = Phase.FORWARD, ""
         for cost in table.nodes:
             self._add_persistent(cost)
         for source in table.network.inputs:
             self._own(source.name, source.spec, self.precision[Role.ACTIVATION])
         builder.step(Phase.LOAD, writes=self.values.values())
-        forward = self._add_cast if self.precision.autocast else self._add_plain
-        for cost in table.nodes:
-            forward(cost)
+        self._run(table.nodes)
+
+    def _run(self, nodes: Sequence[NodeCost]) -> None:
+        add = self._add_cast if self.precision.autocast else self._add_plain
+        if self._eager:
+            self._held = arguments_held([cost.node for cost in nodes])
+        for cost in nodes:
+            add(cost)
+
+    def run_again(self, nodes: Sequence[NodeCost]) -> None:
+        """Runs nodes once more, as recomputation does: from now on their values and extras are those of this run.
+
+        Args:
+            nodes: Some nodes in execution order, with everything between them on which they depend.
+        """
+        copies, self.copies = self.copies, {}  # a region of mixed precision of its own
+        self._phase, self._mark = Phase.RECOMPUTE, " again"
+        self._run(nodes)
+        self.copies = copies
+
+    def look_again(self, cost: NodeCost) -> None:
+        """Lets a node that is not run again work on the values of the nodes that were.
+
+        Args:
+            cost: The node.
+        """
+        inputs = tuple([self.values[name] for name in cost.node.inputs])
+        self.operands[cost.name] = Operands(inputs, self.operands[cost.name].weights)
 
     def _add_persistent(self, cost: NodeCost) -> None:
         if cost.parameters is None:
@@ -100,7 +127,7 @@ class ForwardPass:
             self.builder.add(f"{cost.name}.{name}", spec, persistent=True, node=cost.name)
 
     def _own(self, name: str, spec: TensorSpec, dtype: DType) -> None:
-        self.values[name] = self.builder.add(name, spec, dtype=dtype, node=name)
+        self.values[name] = self.builder.add(f"{name}{self._mark}", spec, dtype=dtype, node=name)
         self.dtypes[name] = spec.dtype or dtype
 
     def _add_plain(self, cost: NodeCost) -> None:
@@ -126,7 +153,9 @@ class ForwardPass:
             if wanted[number] is found[number] or cost.inputs[number].dtype is not None:
                 inputs.append(self.values[name])
             else:
-                copy = builder.add(f"{cost.name}.cast{number}", cost.inputs[number], dtype=dtype, node=cost.name)
+                copy = builder.add(
+                    f"{cost.name}.cast{number}{self._mark}", cost.inputs[number], dtype=dtype, node=cost.name
+                )
                 inputs.append(copy)
                 written.append(copy)
         weights = {}
@@ -135,7 +164,7 @@ class ForwardPass:
             for name, shape in owner.parameters or ():
                 key = (owner.name, name)
                 if key not in self.copies:
-                    full = f"{owner.name}.{name}.{dtype}"
+                    full = f"{owner.name}.{name}.{dtype}{self._mark}"
                     self.copies[key] = builder.add_fixed(full, shape, Role.EXTRA, dtype=dtype, node=owner.name)
                     written.append(self.copies[key])
                 weights[name] = self.copies[key]
@@ -147,7 +176,7 @@ class ForwardPass:
     def _add_forward(
         self, cost: NodeCost, inputs: Sequence[int], written: Sequence[int], dtype: DType, saved_dtype: DType
     ) -> None:
-        name, builder, values = cost.name, self.builder, self.values
+        name, builder, values, mark = cost.name, self.builder, self.values, self._mark
         owner = self.sharing.owners[name]
         if owner == name:
             self._own(name, cost.output, dtype)
@@ -159,7 +188,10 @@ class ForwardPass:
             stated = _extras(cost)
             if stated:
                 extras = tuple(
-                    [builder.add(f"{name}.{word}", spec, dtype=saved_dtype, node=name) for word, spec in stated.items()]
+                    [
+                        builder.add(f"{name}.{word}{mark}", spec, dtype=saved_dtype, node=name)
+                        for word, spec in stated.items()
+                    ]
                 )
         self.extras[name] = extras
         writes = (*written, values[name], *extras)
@@ -167,7 +199,8 @@ class ForwardPass:
             layer = cost.node.layer
             on_the_way = layer.temporaries(cost.inputs, cost.output, training=self.training)
             for word, spec in on_the_way.items():
-                writes += (builder.add(f"{name}.{word}", spec, Role.WORKSPACE, dtype=spec.dtype or dtype, node=name),)
+                scratch = f"{name}.{word}{mark}"
+                writes += (builder.add(scratch, spec, Role.WORKSPACE, dtype=spec.dtype or dtype, node=name),)
             if self.precision.accumulator and layer.autocast is Autocast.LOW:
                 writes += (
                     builder.add(
@@ -176,7 +209,7 @@ class ForwardPass:
                 )
         reads = (*inputs, *[values[value] for value in cost.node.inputs]) if written else inputs
         holds = [values[value] for value in self._held.get(name, ())] if self._held else ()
-        builder.step(Phase.FORWARD, name, reads, writes, holds)
+        builder.step(self._phase, name, reads, writes, holds)
 
 
 def owner_of(table: CostTable, cost: NodeCost) -> NodeCost:

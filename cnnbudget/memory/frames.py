@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from cnnbudget.graph.nodes import Network
+    from cnnbudget.graph.nodes import Node
 
 __all__ = ["arguments_held", "scopes_of"]
 
@@ -54,17 +54,17 @@ class _Call:
         self.arguments: dict[str, None] = {}
 
 
-def arguments_held(network: Network) -> Mapping[str, tuple[str, ...]]:
+def arguments_held(nodes: Iterable[Node]) -> Mapping[str, tuple[str, ...]]:
     """Finds which arguments live until which node, because a call that has them returns after it.
 
     Args:
-        network: The network. Nodes of a scope that do not follow each other are taken for several calls.
+        nodes: Nodes in execution order. Those of a scope that do not follow each other are taken for several calls.
 
     Returns:
         For the last node of every call, the values that the call's nodes read and that were made before it.
     """
     held: dict[str, list[str]] = {}
-    made = {source.name: -1 for source in network.inputs}
+    made: dict[str, int] = {}
     running: list[_Call] = []
     last = ""
 
@@ -73,7 +73,7 @@ def arguments_held(network: Network) -> Mapping[str, tuple[str, ...]]:
             held.setdefault(last, []).extend(call.arguments)
         del running[until:]
 
-    for position, node in enumerate(network.nodes):
+    for position, node in enumerate(nodes):
         scopes = scopes_of(node.name)
         common = 0
         while common < min(len(running), len(scopes)) and running[common].scope == scopes[common]:
@@ -81,7 +81,7 @@ def arguments_held(network: Network) -> Mapping[str, tuple[str, ...]]:
         end(common)
         running += [_Call(scope, position) for scope in scopes[common:]]
         for value in node.inputs:
-            when = made[value]
+            when = made.get(value, -1)
             for call in reversed(running):
                 if when >= call.start:
                     break

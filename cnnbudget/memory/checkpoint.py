@@ -1,0 +1,285 @@
+"""Checkpointing: keep the values at a few cuts, and run the segments between them once more when backward needs the rest.
+
+A segment's forward pass leaves nothing but what it was called with. Its backward pass begins as usual; the first node that needs
+something runs the segment again, as far as anything is saved there, and keeps what autograd keeps. The last segment is not worth
+it: what it would compute again is needed at once. The rules are those of PyTorch's ``torch.utils.checkpoint`` without reentry
+(measured in PyTorch 2.13); the idea is Griewank's (1992) and Chen et al.'s (2016).
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from cnnbudget.checks import exact_int
+from cnnbudget.errors import InvalidValueError, SharedStorageError, UnknownNameError, did_you_mean, shorten
+from cnnbudget.graph.nodes import check_name
+from cnnbudget.graph.shapes import place_of
+from cnnbudget.memory.backward import BackwardPass
+from cnnbudget.memory.forward import ForwardPass
+from cnnbudget.memory.frames import scopes_of
+from cnnbudget.memory.retention import Autograd, as_training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from attrs import Attribute
+
+    from cnnbudget.analysis.costs import CostTable, NodeCost
+    from cnnbudget.analysis.storage import Sharing
+    from cnnbudget.graph.nodes import Network
+    from cnnbudget.memory.scenario import Scenario, Training
+    from cnnbudget.memory.schedule import Schedule
+
+__all__ = ["Checkpoint", "cut_positions", "unit_ends"]
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _is_names(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    for name in value:
+        check_name(name, f"a name in {type(instance).__name__}.{attribute.name}")
+
+
+def _is_size(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None:
+        exact_int(value, f"{type(instance).__name__}.{attribute.name}")
+
+
+@frozen(repr=False)
+class Checkpoint(Autograd):
+    """Training that keeps the values at its cuts only, and computes the others again.
+
+    Make one with :meth:`at`, :meth:`every` or :meth:`sqrt`. It trades multiply-accumulates for memory, and not every cut is a
+    gain: profile it.
+
+    Args:
+        names: Where to cut: after these nodes, or after the last node of these scopes.
+        units: Cut after every so many units instead: a unit is an outermost scope, or a node outside of any.
+        times: How many cuts at most, from the start; ``None`` for no limit.
+        root: Cut into about as many segments as each has units instead.
+        sums_in_place: As in :class:`~cnnbudget.Autograd`.
+
+    Example:
+        >>> from cnnbudget import Autograd, Training, zoo
+        >>> net = zoo.resnet50()
+        >>> for policy in (Autograd(), Checkpoint.sqrt(), Checkpoint.at("layer1.2", "layer2.3", "layer3.5")):
+        ...     found = net.profile(Training(32, retention=policy, loss="cross_entropy"))
+        ...     print(found.peak, found.retained)
+        2.69 GiB 2.56 GiB
+        1.38 GiB 190.25 MiB
+        1.62 GiB 331.21 MiB
+    """
+
+    names: tuple[str, ...] = field(default=(), kw_only=True, converter=_names, validator=_is_names)
+    units: int | None = field(default=None, kw_only=True, validator=_is_size)
+    times: int | None = field(default=None, kw_only=True, validator=_is_size)
+    root: bool = field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        given = [bool(self.names), self.units is not None, bool(self.root)]
+        if sum(given) != 1 or (self.times is not None and self.units is None):
+            raise InvalidValueError(
+                "Checkpoint does not say where to cut",
+                got=f"names={self.names}, units={self.units}, times={self.times}, root={self.root}",
+                expected="one of Checkpoint.at('layer1.0'), Checkpoint.every(4), Checkpoint.sqrt()",
+            )
+
+    @classmethod
+    def at(cls, *names: str) -> Checkpoint:
+        """Cuts after some nodes or scopes.
+
+        Args:
+            *names: Names of nodes (``"layer1.0/relu2"``), or of scopes (``"layer1.0"``), after whose last node is cut.
+
+        Returns:
+            The policy.
+        """
+        return cls(names=names)
+
+    @classmethod
+    def every(cls, units: int, *, times: int | None = None) -> Checkpoint:
+        """Cuts after every so many units.
+
+        PyTorch's ``checkpoint_sequential(functions, segments)`` is ``every(len(functions) // segments, times=segments - 1)`` where
+        every function is a unit.
+
+        Args:
+            units: How many units make a segment: outermost scopes, or nodes outside of any.
+            times: How many cuts at most.
+
+        Returns:
+            The policy.
+        """
+        return cls(units=exact_int(units, "Checkpoint.units"), times=times)
+
+    @classmethod
+    def sqrt(cls) -> Checkpoint:
+        """Cuts into segments of about the square root of all units, which balances what is kept with what is computed again.
+
+        Source: Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost" (2016).
+
+        Returns:
+            The policy.
+        """
+        return cls(root=True)
+
+    def positions(self, network: Network, sharing: Sharing) -> list[int]:
+        """Finds the cuts in a network.
+
+        Args:
+            network: The network.
+            sharing: Who shares bytes there.
+
+        Returns:
+            Positions of the nodes after which is cut.
+
+        Raises:
+            UnknownNameError: If a name is neither a node's nor a scope's; the error guesses which was meant.
+        """
+        if self.names:
+            return sorted({_position_of(network, name) for name in self.names})
+        ends = [end for end in unit_ends(network) if end in cut_positions(network, sharing)]
+        size = isqrt(len(ends) - 1) + 1 if self.units is None and ends else self.units or 1
+        cuts = ends[size - 1 : -1 : size]
+        return cuts if self.times is None else cuts[: self.times]
+
+    def schedule(self, table: CostTable, scenario: Scenario) -> Schedule:
+        """Makes the schedule of one iteration, with a RECOMPUTE step for every node that runs again."""
+        forward = ForwardPass(table, scenario)
+        cuts = self.positions(table.network, forward.sharing)
+        _CheckpointedPass(forward, self, as_training(scenario), _segments(table, cuts, forward.sharing)).write()
+        return forward.builder.build()
+
+
+def unit_ends(network: Network) -> list[int]:
+    """Positions of the last nodes of the units: outermost scopes, or nodes outside of any.
+
+    Args:
+        network: The network.
+
+    Returns:
+        Positions in order; the last is that of the last node. A numbered scope (``layer1.0``) is outermost.
+
+    Example:
+        >>> from cnnbudget import Conv, Net, ReLU
+        >>> unit_ends(Net.input(3, 8, 8).then(Conv(4, 3)).then(Conv(4, 3), ReLU(), name="block").network)
+        [0, 2]
+    """
+    units = [node.name.partition("/")[0] if "/" in node.name else None for node in network.nodes]
+    last = len(units) - 1
+    return [
+        position
+        for position, unit in enumerate(units)
+        if position == last or unit is None or units[position + 1] != unit
+    ]
+
+
+def cut_positions(network: Network, sharing: Sharing) -> set[int]:
+    """Positions after which may be cut: no later node overwrites a value that was made before.
+
+    Args:
+        network: The network.
+        sharing: Who shares bytes there.
+
+    Returns:
+        The positions.
+    """
+    made = {source.name: -1 for source in network.inputs}
+    made |= {node.name: position for position, node in enumerate(network.nodes)}
+    allowed = set(range(len(network.nodes)))
+    for name, alias in sharing.aliases.items():
+        if alias.in_place:
+            allowed.difference_update(range(made[sharing.owners[name]], made[name]))
+    return allowed
+
+
+def _position_of(network: Network, name: str) -> int:
+    known = {node.name: position for position, node in enumerate(network.nodes)}
+    for position, node in enumerate(network.nodes):
+        for scope in scopes_of(node.name):
+            known[scope] = position
+    if name not in known:
+        raise UnknownNameError(
+            "Checkpoint.names fits no node and no scope", got=shorten(name), hint=did_you_mean(name, known)
+        )
+    return known[name]
+
+
+def _segments(table: CostTable, cuts: list[int], sharing: Sharing) -> list[tuple[NodeCost, ...]]:
+    """The segments that are computed again: all but the last."""
+    allowed = cut_positions(table.network, sharing)
+    segments = []
+    start = 0
+    for cut in cuts:
+        if cut not in allowed:
+            after = next(
+                cost
+                for cost in table.nodes[cut + 1 :]
+                if cost.name in sharing.aliases and sharing.aliases[cost.name].in_place
+            )
+            raise SharedStorageError(
+                "a checkpoint's value would be overwritten by a layer that works in place",
+                where=place_of(after.node, after.inputs),
+                got=f"a cut after node {table.nodes[cut].name!r}",
+                expected="nobody to overwrite what a later recomputation starts from",
+                hint="cut after that node, or use the layer without inplace=True",
+            )
+        segments.append(table.nodes[start : cut + 1])
+        start = cut + 1
+    return segments
+
+
+class _CheckpointedPass(BackwardPass):
+    """A backward pass in which some segments run forward once more, at the first node that needs something of theirs."""
+
+    def __init__(
+        self, forward: ForwardPass, policy: Checkpoint, scenario: Training, segments: list[tuple[NodeCost, ...]]
+    ) -> None:
+        self._segments = {cost.name: segment for segment in segments for cost in segment}
+        self._boundaries = {segment[0].name: _boundary(forward, segment) for segment in segments}
+        self._done: set[str] = set()
+        super().__init__(forward, policy, scenario)
+
+    def retain(self) -> None:
+        """Notes what is kept: of segments that run again what they start from, of the others what autograd keeps."""
+        for cost in self.forward.table.nodes:
+            segment = self._segments.get(cost.name)
+            if segment is None:
+                self.builder.retain(self.kept(cost))
+            elif self.saved[cost.name] is not None:
+                self.builder.retain(self._boundaries[segment[0].name])
+
+    def before(self, cost: NodeCost) -> None:
+        """Runs the node's segment again, if it is the first that needs something of it."""
+        segment = self._segments.get(cost.name)
+        if segment is None or segment[0].name in self._done or not self.kept(cost):
+            return
+        self._done.add(segment[0].name)
+        last = max(number for number, other in enumerate(segment) if self.kept(other))
+        saved = self.saved[segment[last].name]
+        # Inputs are saved before a kernel runs, and nothing after the last of them matters: it stops there.
+        runs = last + bool((saved and saved.output) or self.forward.extras[segment[last].name])
+        self.forward.run_again(segment[:runs])
+        if runs <= last:  # it keeps what the others have left
+            self.forward.look_again(segment[last])
+
+    def holds(self, cost: NodeCost) -> tuple[int, ...]:
+        """What a segment started from is kept until the last of its backward steps."""
+        segment = self._segments.get(cost.name)
+        if segment is None:
+            return ()
+        first = next(other for other in segment if self.saved[other.name] is not None)
+        return self._boundaries[segment[0].name] if cost.name == first.name else ()
+
+
+def _boundary(forward: ForwardPass, segment: tuple[NodeCost, ...]) -> tuple[int, ...]:
+    """Storages of the values that a segment reads and does not make."""
+    made = {cost.name for cost in segment}
+    read = dict.fromkeys(name for cost in segment for name in cost.node.inputs if name not in made)
+    return tuple(dict.fromkeys(forward.values[name] for name in read))
