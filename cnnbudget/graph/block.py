@@ -201,6 +201,9 @@ class Structure:
 
     @cached_property
     def _size(self) -> tuple[int, int]:
+        return self._measure()
+
+    def _measure(self) -> tuple[int, int]:
         count, depth = self.own_layers(), 0
         for part in self.inside():
             if isinstance(part, Structure):
@@ -217,7 +220,7 @@ class Structure:
         return hash((kind, *(getattr(self, attribute.name) for attribute in fields(kind))))
 
     def _check_size(self) -> None:
-        count, depth = self._size
+        count, depth = vars(self)["_size"] = self._measure()  # where the property would keep it, without its lock
         if count > MOST_LAYERS:
             raise InvalidValueError(
                 "too many layers when the blocks are written out",

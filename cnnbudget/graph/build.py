@@ -9,14 +9,15 @@ from cnnbudget.errors import InvalidTypeError, UnknownNameError, did_you_mean, s
 from cnnbudget.graph.block import Block, Branch, Join, Output, Repeat, Structure, Tap
 from cnnbudget.graph.naming import Namer
 from cnnbudget.graph.nodes import Input, Network, Node
-from cnnbudget.graph.shapes import infer_layer
+from cnnbudget.graph.shapes import Applier
 from cnnbudget.layers.base import Layer, word_of
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from cnnbudget.graph.block import Part
+    from cnnbudget.graph.shapes import Application
 
 __all__ = ["Builder", "Checker", "Root", "build"]
 
@@ -34,9 +35,10 @@ class _Writer(ABC, Generic[V]):
         taps: The labelled values.
     """
 
-    def __init__(self, tip: V, taps: Mapping[str, V]) -> None:
+    def __init__(self, tip: V, taps: dict[str, V]) -> None:
         self.tip = tip
-        self.taps = taps  # never changed in place: whoever gave it goes on with it
+        self.taps = taps  # whoever gave it goes on with it: copied before it is changed
+        self._taps_are_own = False
 
     def write(self, parts: Iterable[Part]) -> None:
         """Writes parts out.
@@ -87,26 +89,35 @@ class _Writer(ABC, Generic[V]):
                     ends.append(self.tip)
                 self.tip = self.use(part.merge, tuple(ends), scope, sharing)
             elif isinstance(part, Tap):
-                self.taps = {**self.taps, part.label: self.tip}
+                self._label(part.label, self.tip)
             elif isinstance(part, Join):
-                self.tip = self.use(part.merge, (self.tip, *map(self._tapped, part.labels)), scope, sharing)
+                self.tip = self.use(part.merge, (self.tip, *self._labelled(part.labels)), scope, sharing)
             elif isinstance(part, Output):
                 start = self.tip
                 if part.head is not None:
                     yield self._run((part.head,), scope, sharing)
                 self.end(self.tip)
-                self.taps, self.tip = {**self.taps, part.label: self.tip}, start
+                self._label(part.label, self.tip)
+                self.tip = start
             else:
                 raise InvalidTypeError(
                     "this part cannot be built", got=shorten(part), expected="a layer, a block or another part"
                 )
 
-    def _tapped(self, label: str) -> V:
-        if label not in self.taps:
+    def _label(self, label: str, value: V) -> None:
+        if not self._taps_are_own:
+            self.taps, self._taps_are_own = dict(self.taps), True
+        self.taps[label] = value
+
+    def _labelled(self, labels: Iterable[str]) -> list[V]:
+        taps = self.taps
+        try:
+            return [taps[label] for label in labels]
+        except KeyError:
+            unknown = next(label for label in labels if label not in taps)
             raise UnknownNameError(
-                "no value has this label yet", got=shorten(label), hint=did_you_mean(label, self.taps)
-            )
-        return self.taps[label]
+                "no value has this label yet", got=shorten(unknown), hint=did_you_mean(unknown, taps)
+            ) from None
 
 
 class _Sharing:
@@ -164,9 +175,16 @@ class Checker(_Writer[TensorSpec]):
         taps: Specs of the labelled values.
     """
 
+    def __init__(self, tip: TensorSpec, taps: dict[str, TensorSpec]) -> None:
+        super().__init__(tip, taps)
+        self._applier = Applier()
+        self.applied: list[Application] = []
+
     def use(self, layer: Layer, inputs: tuple[TensorSpec, ...], scope: str, sharing: _Sharing | None) -> TensorSpec:
         """Infers the output of a layer."""
-        return infer_layer(layer, inputs)
+        one = self._applier.apply(layer, inputs)
+        self.applied.append(one)
+        return one.output
 
 
 def build(root: Root, parts: Iterable[Part]) -> Network:
