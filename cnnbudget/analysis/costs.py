@@ -275,13 +275,17 @@ def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, layer: L
     if not buffers:
         return None if buffers is None else ()
     try:
-        return tuple([(name, _buffer(value)) for name, value in buffers.items()])
+        return tuple(
+            [(name, value if type(value) is TensorSpec else _buffer(value)) for name, value in buffers.items()]
+        )
     except (CnnBudgetError, AttributeError, TypeError, ValueError):
         _reject(fact, buffers, layer, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
 
 
 def _buffer(value: Shape | TensorSpec) -> TensorSpec:
-    return value if isinstance(value, TensorSpec) else _buffer_of(tuple(value))
+    if isinstance(value, TensorSpec):
+        return value
+    return _buffer_of(value if type(value) is tuple else tuple(value))
 
 
 @lru_cache(maxsize=1024)  # every batch norm of a width states the same two
@@ -328,7 +332,7 @@ def costs_of(network: Network, applied: Iterable[Application]) -> CostTable:
         if known is None:
             known = facts[id(one)] = _facts(node, one.inputs, one.output)
         table.append(NodeCost(node, one.inputs, one.output, *known))
-    if any([node.shares is not None for node in network.nodes]):
+    if any(node.shares is not None for node in network.nodes):
         found = {cost.name: cost for cost in table}
         table = [_without_shared(cost, found) for cost in table]
     return CostTable(network, tuple(table))

@@ -7,7 +7,7 @@ A chain is a tuple of parts. Most parts are layers and blocks; the others say ho
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, fields, frozen
@@ -199,9 +199,13 @@ class Structure:
         """How many parts are nested in each other."""
         return self._size[1]
 
-    @cached_property
+    @property
     def _size(self) -> tuple[int, int]:
-        return self._measure()
+        known = vars(self)
+        if "_size" not in known:  # by hand: every part of every chain is asked, and a cached_property takes a lock
+            known["_size"] = self._measure()
+        size: tuple[int, int] = known["_size"]
+        return size
 
     def _measure(self) -> tuple[int, int]:
         count, depth = self.own_layers(), 0
@@ -220,7 +224,7 @@ class Structure:
         return hash((kind, *(getattr(self, attribute.name) for attribute in fields(kind))))
 
     def _check_size(self) -> None:
-        count, depth = vars(self)["_size"] = self._measure()  # where the property would keep it, without its lock
+        count, depth = self._size
         if count > MOST_LAYERS:
             raise InvalidValueError(
                 "too many layers when the blocks are written out",
@@ -390,7 +394,10 @@ class Join(Structure):
     def __init__(self, *labels: str, merge: Layer = _CONCAT) -> None:
         if not labels:
             raise InvalidValueError("a join needs labels", got="()", expected="at least one label of a tap")
-        self.__attrs_init__(tuple(check_name(label, "a tap's label") for label in labels), _merge(merge))
+        for label in labels:
+            if type(label) is not str or not label:  # a tap of that name was checked; a block may join many
+                check_name(label, "a tap's label")
+        self.__attrs_init__(labels, _merge(merge))
 
     def own_layers(self) -> int:
         """The merge."""
@@ -428,6 +435,11 @@ class Output(Structure):
 Part = Layer | Structure
 
 
+@cache  # asking an abstract class costs more than the rest of a check
+def _is_part(kind: type) -> bool:
+    return issubclass(kind, (Structure, Layer))
+
+
 def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
     """Checks what a chain is made of, and writes out blocks that have neither a name nor shared parameters.
 
@@ -446,7 +458,7 @@ def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
     for part in parts:
         if isinstance(part, Block) and part.name is None and part.share is None:
             checked += part.parts
-        elif isinstance(part, (Structure, Layer)):  # in this order: the second is the slower check
+        elif _is_part(type(part)):  # type: ignore[arg-type]  # classes are hashable, whatever mypy says of Any's
             checked.append(part)
         else:
             hint = None

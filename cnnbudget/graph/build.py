@@ -74,18 +74,17 @@ class _Writer(ABC, Generic[V]):
             if not isinstance(part, Structure):
                 self.tip = self.use(part, (self.tip,), scope, sharing)
             elif isinstance(part, Block):
-                inner = scope if part.name is None else self.opened(scope, part.name)
-                yield self._run(part.parts, inner, sharing if part.share is None else _Sharing(part.share))
+                yield self._within(part, scope, sharing)
             elif isinstance(part, Repeat):
                 for number in range(part.times):
                     inner = scope if part.name is None else self.opened(scope, f"{part.name}.{number}")
-                    yield self._run((part.body,), inner, sharing)
+                    yield self._within(part.body, inner, sharing)
             elif isinstance(part, Branch):
                 start, ends = self.tip, []
                 for block in part.blocks:
                     self.tip = start
                     if block is not None:
-                        yield self._run((block,), scope, sharing)
+                        yield self._within(block, scope, sharing)
                     ends.append(self.tip)
                 self.tip = self.use(part.merge, tuple(ends), scope, sharing)
             elif isinstance(part, Tap):
@@ -95,7 +94,7 @@ class _Writer(ABC, Generic[V]):
             elif isinstance(part, Output):
                 start = self.tip
                 if part.head is not None:
-                    yield self._run((part.head,), scope, sharing)
+                    yield self._within(part.head, scope, sharing)
                 self.end(self.tip)
                 self._label(part.label, self.tip)
                 self.tip = start
@@ -103,6 +102,11 @@ class _Writer(ABC, Generic[V]):
                 raise InvalidTypeError(
                     "this part cannot be built", got=shorten(part), expected="a layer, a block or another part"
                 )
+
+    def _within(self, block: Block, scope: str, sharing: _Sharing | None) -> Iterator[Any]:
+        """Writes the parts of a block out."""
+        inner = scope if block.name is None else self.opened(scope, block.name)
+        return self._run(block.parts, inner, sharing if block.share is None else _Sharing(block.share))
 
     def _label(self, label: str, value: V) -> None:
         if not self._taps_are_own:

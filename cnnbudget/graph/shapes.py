@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from cnnbudget.dtypes import Role
 from cnnbudget.errors import CnnBudgetError, ConformanceError, ShapeError, shorten
 from cnnbudget.graph.nodes import check_network
 from cnnbudget.tensors import TensorSpec
@@ -32,7 +33,7 @@ class Applier:
     """
 
     def __init__(self) -> None:
-        self._done: dict[tuple[int, ...], Application] = {}  # which hold what their keys identify
+        self._done: dict[tuple[int, int], Application] = {}  # which hold what their keys identify
         self._specs: dict[Shape, TensorSpec] = {}
 
     def apply(self, layer: Layer, inputs: tuple[TensorSpec, ...]) -> Application:
@@ -43,15 +44,21 @@ class Applier:
             inputs: Specs of its inputs.
 
         Returns:
-            The application, the same one every time.
+            The application; for a layer with one input, the same one every time.
         """
-        key = (id(layer), *map(id, inputs))
+        if len(inputs) != 1:  # merges are few, and hardly ever meet the same inputs again
+            return Application(layer, inputs, self._infer(layer, inputs))
+        key = (id(layer), id(inputs[0]))
         known = self._done.get(key)
         if known is None:
-            output = infer_layer(layer, inputs)
-            first = self._specs.setdefault(output.shape, output)
-            known = self._done[key] = Application(layer, inputs, first if first == output else output)
+            known = self._done[key] = Application(layer, inputs, self._infer(layer, inputs))
         return known
+
+    def _infer(self, layer: Layer, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        output = infer_layer(layer, inputs)
+        if output.role is Role.ACTIVATION and output.dtype is None and output.batched:  # then its shape says all
+            return self._specs.setdefault(output.shape, output)
+        return output
 
 
 def place_of(node: Node, inputs: tuple[TensorSpec, ...]) -> str:
