@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from cnnbudget.errors import ShapeError as ShapeError
     from cnnbudget.errors import SharedStorageError as SharedStorageError
     from cnnbudget.errors import UnknownNameError as UnknownNameError
+    from cnnbudget.graph.block import At as At
     from cnnbudget.graph.block import Block as Block
     from cnnbudget.graph.block import Branch as Branch
     from cnnbudget.graph.block import Join as Join
@@ -109,7 +110,9 @@ if TYPE_CHECKING:
     from cnnbudget.layers.conv import ConvTranspose as ConvTranspose
     from cnnbudget.layers.conv import DepthwiseConv as DepthwiseConv
     from cnnbudget.layers.linear import Linear as Linear
+    from cnnbudget.layers.linear import RadialBasis as RadialBasis
     from cnnbudget.layers.local import LocallyConnected as LocallyConnected
+    from cnnbudget.layers.local import TableConv as TableConv
     from cnnbudget.layers.merge import Add as Add
     from cnnbudget.layers.merge import Concat as Concat
     from cnnbudget.layers.merge import Maximum as Maximum
@@ -248,6 +251,7 @@ _HOMES = {
         "UnknownNameError",
     ),
     "graph.block": (
+        "At",
         "Block",
         "Branch",
         "Join",
@@ -303,8 +307,8 @@ _HOMES = {
         "ConvTranspose",
         "DepthwiseConv",
     ),
-    "layers.linear": ("Linear",),
-    "layers.local": ("LocallyConnected",),
+    "layers.linear": ("Linear", "RadialBasis"),
+    "layers.local": ("LocallyConnected", "TableConv"),
     "layers.merge": (
         "Add",
         "Concat",
@@ -405,6 +409,7 @@ __all__ = [
     "Advice",
     "Alias",
     "AliveStorage",
+    "At",
     "AvgPool",
     "BF16",
     "BFLOAT16",
@@ -496,6 +501,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "Precision",
+    "RadialBasis",
     "ReLU",
     "ReLU6",
     "ReceptiveField",
@@ -525,6 +531,7 @@ __all__ = [
     "Step",
     "Storage",
     "Summary",
+    "TableConv",
     "Tanh",
     "Tap",
     "TensorSpec",

@@ -12,7 +12,7 @@ from attrs import frozen
 from cnnbudget.advice.compare import Comparison
 from cnnbudget.advice.compare import compare as compare_networks
 from cnnbudget.advice.fit import Advice, fit
-from cnnbudget.analysis.costs import CostTable, costs_of
+from cnnbudget.analysis.costs import CostTable, costs, costs_of
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
 from cnnbudget.analysis.receptive import ReceptiveField, receptive_field
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
@@ -67,6 +67,7 @@ class Net(Verbs):
     _applied: tuple[Application, ...]  # by the nodes of the root (if it is a network) and of these parts
     _output: TensorSpec
     _taps: dict[str, TensorSpec]
+    _shared: dict[tuple[str, int], Application]
 
     @classmethod
     def input(cls, *shape: int, name: str = "input") -> Net:
@@ -111,7 +112,7 @@ class Net(Verbs):
 
     @classmethod
     def _start(cls, sources: tuple[Input, ...]) -> Net:
-        return cls(sources, None, (), (), sources[0].spec, {source.name: source.spec for source in sources})
+        return cls(sources, None, (), (), sources[0].spec, {source.name: source.spec for source in sources}, {})
 
     @classmethod
     def from_network(cls, network: Network) -> Net:
@@ -131,7 +132,7 @@ class Net(Verbs):
         applied = applications(network)
         taps = {source.name: source.spec for source in network.inputs}
         made = {node.name: one.output for node, one in zip(network.nodes, applied, strict=True)}
-        return cls(network, None, (), applied, (taps | made)[network.outputs[0]], taps)
+        return cls(network, None, (), applied, (taps | made)[network.outputs[0]], taps, {})
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Net:
         """Appends layers and blocks.
@@ -146,8 +147,9 @@ class Net(Verbs):
 
         Raises:
             InvalidTypeError: If a part is neither layer nor block.
-            ShapeError: If a layer cannot be applied to what reaches it; the error names the node.
-            UnknownNameError: If a join asks for a label that does not exist yet.
+            ShapeError: If a layer cannot be applied to what reaches it, or parameters that are shared have other shapes than
+                before; the error names the node.
+            UnknownNameError: If a label does not exist yet.
 
         Example:
             >>> from cnnbudget import Conv, Net
@@ -155,14 +157,19 @@ class Net(Verbs):
             ['stem/conv']
         """
         added = check_parts(parts if name is share is None else (Block(*parts, name=name, share=share),), "then()")
-        end = Checker(self._output, self._taps)
+        end = Checker(self._output, self._taps, self._shared)
         try:
             end.write(added)
         except Exception:
             # The new parts alone are cheap to check, but their nodes have no names yet: the whole net fails with the place.
-            applications(build(self._root, (*self._parts(), *added)))
+            costs(build(self._root, (*self._parts(), *added)))
             raise  # pragma: no cover  # the whole net fails where its end fails
-        return Net(self._root, self, added, tuple(end.applied), end.tip, end.taps)
+        net = Net(self._root, self, added, tuple(end.applied), end.tip, end.taps, end.shared)
+        return net if not end.doubtful or net._is_empty else net._checked()
+
+    def _checked(self) -> Net:
+        self.costs()  # which compares what is shared; and the network knows whether a value was lost
+        return self
 
     def _links(self) -> list[Net]:
         links = []
@@ -258,7 +265,8 @@ class Net(Verbs):
         )
 
     def __reduce__(self) -> tuple[Callable[..., Net], tuple[Any, ...]]:
-        return _restore, (self._root, self._parts(), self._all_applied(), self._output, self._taps)
+        state = self._all_applied(), self._output, self._taps, self._shared
+        return _restore, (self._root, self._parts(), *state)
 
     def __repr__(self) -> str:
         if isinstance(self._root, Network):
@@ -285,8 +293,9 @@ def _restore(
     applied: tuple[Application, ...],
     output: TensorSpec,
     taps: dict[str, TensorSpec],
+    shared: dict[tuple[str, int], Application],
 ) -> Net:
-    return Net(root, None, parts, applied, output, taps)
+    return Net(root, None, parts, applied, output, taps, shared)
 
 
 def compare(

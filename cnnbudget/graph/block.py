@@ -1,7 +1,7 @@
 """Blocks: rootless chains of layers and blocks as plain values, and the verbs that make them.
 
 A chain is a tuple of parts. Most parts are layers and blocks; the others say how values branch and meet: :class:`Branch`,
-:class:`Tap`, :class:`Join`, :class:`Output`, and :class:`Repeat`. The same verbs grow a block and a net.
+:class:`Tap`, :class:`Join`, :class:`At`, :class:`Output`, and :class:`Repeat`. The same verbs grow a block and a net.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_LAYERS",
     "MOST_LEVELS",
+    "At",
     "Block",
     "Branch",
     "Join",
@@ -124,7 +125,9 @@ class Verbs(ABC):
         return self.then(Branch(body, shortcut, merge=merge), name=name)
 
     def tap(self, label: str) -> Self:
-        """Labels the value at the end of the chain, for :meth:`join`. A later tap with the same label replaces an earlier one.
+        """Labels the value at the end of the chain, for :meth:`join` and :meth:`at`.
+
+        A later tap with the same label replaces an earlier one.
 
         Args:
             label: The label.
@@ -155,6 +158,31 @@ class Verbs(ABC):
             (12, 16, 16)
         """
         return self.then(Join(*labels, merge=merge), name=name)
+
+    def at(self, label: str) -> Self:
+        """Goes on from a labelled value: what is appended next reads that one.
+
+        Where the chain was stays in the network, so something must reach it: label it with :meth:`tap` before, for a later
+        :meth:`join` or ``at``, or make it an :meth:`output`.
+
+        Args:
+            label: A label of :meth:`tap` or :meth:`output`, or the name of one of the network's inputs.
+
+        Returns:
+            A chain that ends at the labelled value.
+
+        Raises:
+            UnknownNameError: When it is built, if the label does not exist yet.
+            InvalidValueError: When it is built, if nothing can reach the value that the chain ended at.
+
+        Example:
+            >>> from cnnbudget import Conv, Net
+            >>> net = Net.inputs(left=(3, 16, 16), right=(3, 16, 16)).then(Conv(4, 3), share="eye").tap("seen")
+            >>> net = net.at("right").then(Conv(4, 3), share="eye").join("seen")
+            >>> [node.inputs for node in net.network.nodes], net.parameter_count
+            ([('left',), ('right',), ('conv2', 'conv')], 112)
+        """
+        return self.then(At(label))
 
     def output(self, label: str, *head: Part) -> Self:
         """Makes a further output of the network; the chain goes on from where it was.
@@ -373,13 +401,20 @@ def _merge(merge: object) -> Layer:
     return merge
 
 
-def _is_label(tap: Any, attribute: Any, value: Any) -> None:  # noqa: ARG001  # what attrs calls
-    check_name(value, "a tap's label")
+def _is_label(part: Any, attribute: Any, value: Any) -> None:  # noqa: ARG001  # what attrs calls
+    check_name(value, "a tap's label" if isinstance(part, Tap) else "a label")
 
 
 @frozen
 class Tap(Structure):
     """Labels the value at the end of the chain; see :meth:`~cnnbudget.graph.block.Verbs.tap`."""
+
+    label: str = field(validator=_is_label)
+
+
+@frozen
+class At(Structure):
+    """Goes on from a labelled value; see :meth:`~cnnbudget.graph.block.Verbs.at`."""
 
     label: str = field(validator=_is_label)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cnnbudget.errors import InvalidTypeError, UnknownNameError, did_you_mean, shorten
-from cnnbudget.graph.block import Block, Branch, Join, Output, Repeat, Structure, Tap
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, UnknownNameError, did_you_mean, shorten
+from cnnbudget.graph.block import At, Block, Branch, Join, Output, Repeat, Structure, Tap
 from cnnbudget.graph.naming import Namer
 from cnnbudget.graph.nodes import Input, Network, Node
 from cnnbudget.graph.shapes import Applier
@@ -68,6 +68,9 @@ class _Writer(ABC, Generic[V]):
     def end(self, value: V) -> None:
         """Takes note of a further output."""
 
+    def leave(self, value: V) -> None:
+        """Takes note of where the chain ended before it went on from somewhere else."""
+
     def _run(self, parts: Iterable[Part], scope: str, sharing: _Sharing | None) -> Iterator[Any]:
         """Writes parts out; yields a generator of the same kind for whatever is nested, and goes on when that has run."""
         for part in parts:
@@ -89,6 +92,9 @@ class _Writer(ABC, Generic[V]):
                 self.tip = self.use(part.merge, tuple(ends), scope, sharing)
             elif isinstance(part, Tap):
                 self._label(part.label, self.tip)
+            elif isinstance(part, At):
+                self.leave(self.tip)
+                (self.tip,) = self._labelled((part.label,))
             elif isinstance(part, Join):
                 self.tip = self.use(part.merge, (self.tip, *self._labelled(part.labels)), scope, sharing)
             elif isinstance(part, Output):
@@ -149,6 +155,7 @@ class Builder(_Writer[str]):
         self._namer = Namer([source.name for source in self._inputs] + [node.name for node in self._nodes])
         tip, *self._outputs = root.outputs if isinstance(root, Network) else (self._inputs[0].name,)
         self._shared: dict[tuple[str, int], str] = {}
+        self._left: list[str] = []
         super().__init__(tip, {source.name: source.name for source in self._inputs})
 
     def use(self, layer: Layer, inputs: tuple[str, ...], scope: str, sharing: _Sharing | None) -> str:
@@ -166,8 +173,25 @@ class Builder(_Writer[str]):
         """Makes a value an output of the network."""
         self._outputs.append(value)
 
+    def leave(self, value: str) -> None:
+        """Remembers where the chain ended."""
+        self._left.append(value)
+
     def network(self) -> Network:
-        """Returns the network of what was written so far."""
+        """Returns the network of what was written so far.
+
+        Raises:
+            InvalidValueError: If it has no nodes, or the chain left a value that nothing reads and nothing can reach.
+        """
+        if self._left:
+            reached = {name for node in self._nodes for name in node.inputs}.union(self._outputs, self.taps.values())
+            for name in self._left:
+                if name not in reached and name != self.tip:
+                    raise InvalidValueError(
+                        "the chain went on from another value, and nothing can reach this one any more",
+                        where=f"node {name!r}",
+                        hint="label it with .tap('label'), or make it an .output('label'), before .at(...)",
+                    )
         return Network(self._inputs, self._nodes, tuple(dict.fromkeys((self.tip, *self._outputs))))
 
 
@@ -177,18 +201,45 @@ class Checker(_Writer[TensorSpec]):
     Args:
         tip: Spec of the value at the end of the chain.
         taps: Specs of the labelled values.
+        shared: The first uses of layers whose parameters are shared, by word and number.
+
+    Attributes:
+        applied: What the parts apply to what, in the order of their nodes.
+        doubtful: Whether there may be an error that only the written out network shows.
     """
 
-    def __init__(self, tip: TensorSpec, taps: dict[str, TensorSpec]) -> None:
+    def __init__(
+        self, tip: TensorSpec, taps: dict[str, TensorSpec], shared: dict[tuple[str, int], Application]
+    ) -> None:
         super().__init__(tip, taps)
         self._applier = Applier()
+        self.shared = shared  # copied before it is changed, like the taps
         self.applied: list[Application] = []
+        self.doubtful = False
 
     def use(self, layer: Layer, inputs: tuple[TensorSpec, ...], scope: str, sharing: _Sharing | None) -> TensorSpec:
         """Infers the output of a layer."""
         one = self._applier.apply(layer, inputs)
         self.applied.append(one)
+        if sharing is not None:
+            self._share((sharing.word, sharing.next()), one)
         return one.output
+
+    def leave(self, value: TensorSpec) -> None:
+        """Takes note that something may have been left that nothing can reach: specs do not tell values apart."""
+        self.doubtful = True
+
+    def _share(self, place: tuple[str, int], one: Application) -> None:
+        first = self.shared.get(place)
+        if first is None:
+            self.shared = {**self.shared, place: one}
+        elif _state(first) != _state(one):
+            self.doubtful = True
+
+
+def _state(one: Application) -> tuple[object, object]:
+    """What two nodes have in common when they share it."""
+    return one.layer.parameters(one.inputs), one.layer.buffers(one.inputs)
 
 
 def build(root: Root, parts: Iterable[Part]) -> Network:

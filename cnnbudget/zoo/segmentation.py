@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnbudget.graph.block import Block, Branch
-from cnnbudget.graph.nodes import Network
 from cnnbudget.layers.activation import ReLU
 from cnnbudget.layers.conv import Conv
 from cnnbudget.layers.merge import Concat
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101"]
 
 _RGB = (3, 520, 520)
-_AUXILIARY = "aux_classifier"
 
 
 def _conv(filters: int, kernel: int, *, dilation: int = 1) -> Block:
@@ -64,18 +62,13 @@ def _segmentation(
 ) -> Net:
     enlarge = Upsample(size=input_shape[1:], mode="bilinear")
     *earlier, layer4 = dilated_trunk(depths)
-    net = Net.input(*input_shape).then(*earlier)
-    if aux_loss:
-        net = net.output(_AUXILIARY, _fcn_head(net.output_shape, num_classes), enlarge)
-    net = net.then(layer4)
+    net = Net.input(*input_shape).then(*earlier).tap("layer3").then(layer4)
     net = net.then(head(net.output_shape, num_classes), enlarge, name="classifier")
-    return _auxiliary_last(net.network) if aux_loss else net
-
-
-def _auxiliary_last(network: Network) -> Net:
-    """The auxiliary head reads the third stage, but torchvision runs it at the end."""
-    nodes = sorted(network.nodes, key=lambda node: node.name.startswith(_AUXILIARY))
-    return Net.from_network(Network(network.inputs, nodes, network.outputs))
+    if not aux_loss:
+        return net
+    auxiliary = net.tap("classifier").at("layer3")  # torchvision runs it at the end, on the third stage
+    auxiliary = auxiliary.output("aux_classifier", _fcn_head(auxiliary.output_shape, num_classes), enlarge)
+    return auxiliary.at("classifier")
 
 
 def fcn_resnet50(*, num_classes: int = 21, input_shape: Shape = _RGB, aux_loss: bool = False) -> Net:

@@ -27,17 +27,20 @@ from cnnbudget import (
     LocalResponseNorm,
     MaxPool,
     Net,
+    RadialBasis,
     ReLU,
     Saved,
     ShapeError,
+    TableConv,
     TensorSpec,
     Training,
+    compare,
 )
 from cnnbudget.layers.pool import AdaptiveAvgPool
 from cnnbudget.zoo.alexnet import alexnet, alexnet_2012
 from cnnbudget.zoo.googlenet import googlenet, googlenet_2014
 from cnnbudget.zoo.inception import inception_v3
-from cnnbudget.zoo.lenet import C3_TABLE, RadialBasis, TableConv, lenet5, lenet5_1998
+from cnnbudget.zoo.lenet import C3_TABLE, lenet5, lenet5_1998
 from cnnbudget.zoo.squeezenet import squeezenet1_0, squeezenet1_1
 from cnnbudget.zoo.vgg import vgg11_bn, vgg16
 
@@ -206,6 +209,22 @@ class TestLeNet5:
         assert [cost.output_shape for cost in small.costs()] == [cost.output_shape for cost in lenet5().costs()]
         assert lenet5(input_shape=(1, 28, 28)).parameter_count == 44426  # 400 - 256 inputs less for each of 120 units
         assert lenet5_1998(input_shape=(1, 36, 36)).costs()["c5/conv"].output_shape == (120, 2, 2)
+
+    def test_what_an_output_sees(self):
+        # By hand: 5x5, then 2x2 with a step of 2, twice: 1 + 4 = 5, 5 + 1 = 6, 6 + 4 * 2 = 14, 14 + 2 = 16, 16 + 4 * 4 = 32.
+        seen = lenet5_1998().receptive_field()
+        nodes = ("c1/conv", "s2/avg_pool", "c3/table_conv", "s4/avg_pool", "c5/conv", "output/radial_basis")
+        assert [seen[node].size for node in nodes] == [(5, 5), (6, 6), (14, 14), (16, 16), (32, 32), (32, 32)]
+        assert [seen[node].stride for node in nodes[:4]] == [(1, 1), (2, 2), (2, 2), (4, 4)]
+
+    def test_compared_with_the_modern_reading(self):
+        table = compare({"1998": lenet5_1998(), "today": lenet5()})
+        facts = {row["fact"]: (row["1998"], row["today"]) for row in table.rows()}
+        assert facts["receptive field at the end"] == (32, 16)  # C5 was a convolution, over the whole of S4
+        assert facts["parameters"] == (60000, 61706)
+        # C3: 60 * 25 + 16 shared; a kernel of its own for each of 100 positions; 6 * 14 * 14 inputs to 1,600 outputs.
+        row = next(row for row in lenet5_1998().dense_equivalent().convolutions if row.node == "c3/table_conv")
+        assert (row.shared, row.unshared, row.dense) == (1516, 1500 * 100 + 1600, 1176 * 1600 + 1600)
 
 
 class TestTableConv:
