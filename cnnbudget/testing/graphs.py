@@ -207,8 +207,8 @@ def blocks(draw: DrawFn, shape: Shape, *, max_parts: int = 5, levels: int = 2, i
     """Draws nested blocks of every built-in layer that can be applied to a shape.
 
     They hold named scopes, repetitions, branches, residuals with and without a projection, taps, joins and starts at taps,
-    layers that share their parameters, further outputs, and in-place layers; whatever they join they have labelled themselves. The labels and the
-    words of sharing of two blocks may be the same.
+    layers that share their parameters, further outputs, and in-place layers; whatever they join they have labelled themselves.
+    The labels and the words of sharing of two blocks may be the same.
 
     Args:
         draw: Given by hypothesis.
