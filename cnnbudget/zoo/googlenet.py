@@ -61,7 +61,8 @@ def googlenet(
         AdaptiveAvgPool(4),
         _normalised(128, 1, name="conv"),
         Flatten(),
-        Block(Linear(1024), ReLU(inplace=True), name="fc1"),
+        Block(Linear(1024), name="fc1"),
+        ReLU(inplace=True),
         Dropout(dropout_aux),
         Block(Linear(num_classes), name="fc2"),
     )
@@ -120,7 +121,8 @@ def googlenet_2014(
         AvgPool(5, stride=3),
         _plain(128, 1, name="conv"),
         Flatten(),
-        Block(Linear(1024), ReLU(), name="fc1"),
+        Block(Linear(1024), name="fc1"),
+        ReLU(),
         Dropout(dropout_aux),
         Block(Linear(num_classes), name="fc2"),
     )
@@ -165,9 +167,9 @@ def _inceptions(net: Net, unit: Unit, *, wide: int, last_pool: int, head: Block 
         return Block(
             Branch(
                 Block(unit(one, 1), name="branch1"),
-                Block(unit(reduce3, 1), unit(three, 3, padding=1), name="branch2"),
-                Block(unit(reduce5, 1), unit(five, wide, padding=wide // 2), name="branch3"),
-                Block(MaxPool(3, stride=1, padding=1, ceil_mode=True), unit(pool, 1), name="branch4"),
+                Block(unit(reduce3, 1, name="0"), unit(three, 3, padding=1, name="1"), name="branch2"),
+                Block(unit(reduce5, 1, name="0"), unit(five, wide, padding=wide // 2, name="1"), name="branch3"),
+                Block(MaxPool(3, stride=1, padding=1, ceil_mode=True), unit(pool, 1, name="1"), name="branch4"),
             ),
             name=f"inception{name}",
         )

@@ -98,16 +98,21 @@ def _column(filters: int, size: int) -> Block:
     return _conv(filters, (size, 1), padding=(size // 2, 0))
 
 
+def _steps(name: str, *units: Block) -> Block:
+    """Units one after the other, each in a scope of its own."""
+    return Block(*[Block(unit, name=f"{name}_{number}") for number, unit in enumerate(units, start=1)])
+
+
 def _pool_branch(filters: int) -> Block:
-    return Block(AvgPool(3, stride=1, padding=1), _conv(filters, 1), name="branch_pool")
+    return Block(AvgPool(3, stride=1, padding=1), Block(_conv(filters, 1), name="branch_pool"))
 
 
 def _module_a(pooled: int) -> Branch:
     """Figure 5 of the paper: a 5x5 window, and the same made of two 3x3 ones."""
     return Branch(
         Block(_conv(64, 1), name="branch1x1"),
-        Block(_conv(48, 1), _conv(64, 5, padding=2), name="branch5x5"),
-        Block(_conv(64, 1), _conv(96, 3, padding=1), _conv(96, 3, padding=1), name="branch3x3dbl"),
+        _steps("branch5x5", _conv(48, 1), _conv(64, 5, padding=2)),
+        _steps("branch3x3dbl", _conv(64, 1), _conv(96, 3, padding=1), _conv(96, 3, padding=1)),
         _pool_branch(pooled),
     )
 
@@ -116,8 +121,8 @@ def _reduction_b() -> Branch:
     """Figure 10 of the paper: halves the maps' size without a bottleneck."""
     return Branch(
         Block(_conv(384, 3, stride=2), name="branch3x3"),
-        Block(_conv(64, 1), _conv(96, 3, padding=1), _conv(96, 3, stride=2), name="branch3x3dbl"),
-        Block(MaxPool(3, stride=2), name="branch_pool"),
+        _steps("branch3x3dbl", _conv(64, 1), _conv(96, 3, padding=1), _conv(96, 3, stride=2)),
+        MaxPool(3, stride=2),
     )
 
 
@@ -125,14 +130,14 @@ def _module_c(narrow: int) -> Branch:
     """Figure 6 of the paper: 7x7 windows made of rows and columns."""
     return Branch(
         Block(_conv(192, 1), name="branch1x1"),
-        Block(_conv(narrow, 1), _row(narrow, 7), _column(192, 7), name="branch7x7"),
-        Block(
+        _steps("branch7x7", _conv(narrow, 1), _row(narrow, 7), _column(192, 7)),
+        _steps(
+            "branch7x7dbl",
             _conv(narrow, 1),
             _column(narrow, 7),
             _row(narrow, 7),
             _column(narrow, 7),
             _row(192, 7),
-            name="branch7x7dbl",
         ),
         _pool_branch(192),
     )
@@ -141,19 +146,22 @@ def _module_c(narrow: int) -> Branch:
 def _reduction_d() -> Branch:
     """Halves the maps' size, after a 7x7 window in one of the ways."""
     return Branch(
-        Block(_conv(192, 1), _conv(320, 3, stride=2), name="branch3x3"),
-        Block(_conv(192, 1), _row(192, 7), _column(192, 7), _conv(192, 3, stride=2), name="branch7x7x3"),
-        Block(MaxPool(3, stride=2), name="branch_pool"),
+        _steps("branch3x3", _conv(192, 1), _conv(320, 3, stride=2)),
+        _steps("branch7x7x3", _conv(192, 1), _row(192, 7), _column(192, 7), _conv(192, 3, stride=2)),
+        MaxPool(3, stride=2),
     )
 
 
 def _module_e() -> Branch:
     """Figure 7 of the paper: rows and columns side by side, for many maps of 8x8."""
-    sides = Branch(_row(384, 3), _column(384, 3))
+
+    def sides(name: str) -> Branch:
+        return Branch(Block(_row(384, 3), name=f"{name}a"), Block(_column(384, 3), name=f"{name}b"))
+
     return Branch(
         Block(_conv(320, 1), name="branch1x1"),
-        Block(_conv(384, 1), sides, name="branch3x3"),
-        Block(_conv(448, 1), _conv(384, 3, padding=1), sides, name="branch3x3dbl"),
+        Block(_steps("branch3x3", _conv(384, 1)), sides("branch3x3_2")),
+        Block(_steps("branch3x3dbl", _conv(448, 1), _conv(384, 3, padding=1)), sides("branch3x3dbl_3")),
         _pool_branch(192),
     )
 

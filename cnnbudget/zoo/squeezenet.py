@@ -103,10 +103,10 @@ def squeezenet1_1(*, num_classes: int = 1000, dropout: float = 0.5, input_shape:
 def _fire(number: int, squeeze: int, expand: int) -> Block:
     """The fire module: a 1x1 convolution squeezes the maps, a 1x1 and a 3x3 convolution side by side expand them again."""
     return Block(
-        Block(Conv(squeeze, 1), ReLU(inplace=True), name="squeeze"),
+        Block(Block(Conv(squeeze, 1), name="squeeze"), ReLU(inplace=True)),
         Branch(
-            Block(Conv(expand, 1), ReLU(inplace=True), name="expand1x1"),
-            Block(Conv(expand, 3, padding=1), ReLU(inplace=True), name="expand3x3"),
+            Block(Block(Conv(expand, 1), name="expand1x1"), ReLU(inplace=True)),
+            Block(Block(Conv(expand, 3, padding=1), name="expand3x3"), ReLU(inplace=True)),
         ),
         name=f"fire{number}",
     )
