@@ -17,6 +17,7 @@ from cnnbudget.layers.pool import AvgPool
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.layers.scale import Scale
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
     from cnnbudget.tensors import Shape
@@ -32,7 +33,7 @@ C3_TABLE = (
 """Table I of the paper: which maps of S2 each of the 16 maps of C3 sees. Three or four neighbours, two pairs, or all."""
 
 
-def lenet5(*, num_classes: int = 10, padding: int = 0, input_shape: Shape = (1, 32, 32)) -> Net:
+def lenet5(*, num_classes: int = 10, padding: int = 0, width: float = 1, input_shape: Shape = (1, 32, 32)) -> Net:
     """LeNet-5 as it is built today: full convolutions, pooling without parameters, a linear output.
 
     LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section II.B. The table
@@ -41,6 +42,7 @@ def lenet5(*, num_classes: int = 10, padding: int = 0, input_shape: Shape = (1, 
     Args:
         num_classes: Outputs.
         padding: Padding of the first convolution: 2 gives an image of 28x28 the shapes of 32x32.
+        width: Factor on all feature maps and hidden units.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -53,9 +55,9 @@ def lenet5(*, num_classes: int = 10, padding: int = 0, input_shape: Shape = (1, 
     """
     return (
         Net.input(*input_shape)
-        .then(Conv(6, 5, padding=padding), Tanh(), AvgPool(2))
-        .then(Conv(16, 5), Tanh(), AvgPool(2), Flatten())
-        .then(Linear(120), Tanh(), Linear(84), Tanh(), Linear(num_classes))
+        .then(Conv(scaled(6, width), 5, padding=padding), Tanh(), AvgPool(2))
+        .then(Conv(scaled(16, width), 5), Tanh(), AvgPool(2), Flatten())
+        .then(Linear(scaled(120, width)), Tanh(), Linear(scaled(84, width)), Tanh(), Linear(num_classes))
     )
 
 

@@ -42,7 +42,7 @@ from cnnbudget.zoo.googlenet import googlenet, googlenet_2014
 from cnnbudget.zoo.inception import inception_v3
 from cnnbudget.zoo.lenet import C3_TABLE, lenet5, lenet5_1998
 from cnnbudget.zoo.squeezenet import squeezenet1_0, squeezenet1_1
-from cnnbudget.zoo.vgg import vgg11_bn, vgg16
+from cnnbudget.zoo.vgg import vgg11, vgg11_bn, vgg11_lrn, vgg16, vgg16_c
 
 DATA = json.loads(gzip.decompress((Path(__file__).parent / "data" / "zoo_classic.json.gz").read_bytes()))
 GRAPHS, TOTALS = DATA["graphs"], DATA["totals"]
@@ -149,6 +149,23 @@ class TestKeras:
     def test_inception_v3_at_the_odd_size(self):
         net = inception_v3(aux_logits=False, input_shape=(3, 201, 233))
         assert layers_of(net, Concat)[-1].output_shape == (2048, 4, 5)
+
+    def test_configuration_a_lrn(self):
+        """Table 1: as A, with a normalisation of responses behind the first convolution; Table 2: as many parameters."""
+        plain = [node.layer for node in vgg11().network.nodes]
+        layers = [node.layer for node in vgg11_lrn().network.nodes]
+        assert layers == [*plain[:2], LocalResponseNorm(5), *plain[2:]]
+        assert vgg11_lrn().parameter_count == vgg11().parameter_count
+
+    def test_configuration_c(self):
+        """Table 1: conv1 as the last one of the last three stages; Table 2: 134 million parameters."""
+        net = vgg16_c()
+        kernels = [node.layer.kernel for node in net.network.nodes if isinstance(node.layer, Conv)]
+        assert kernels == [3, 3, 3, 3, 3, 3, 1, 3, 3, 1, 3, 3, 1]
+        assert [cost.output_shape for cost in net.costs()] == [cost.output_shape for cost in vgg16().costs()]
+        fewer = {256: 56 * 56, 512: 28 * 28 + 14 * 14}
+        assert net.mac_count == vgg16().mac_count - sum(8 * maps**2 * size for maps, size in fewer.items())
+        assert net.parameter_count == vgg16().parameter_count - 8 * (256**2 + 2 * 512**2) == 133638952
 
     def test_vgg16_at_the_odd_size(self):
         net = vgg16(input_shape=(3, 201, 233))
@@ -496,6 +513,27 @@ class TestOptions:
         assert {"Conv2d_1a_3x3/conv", "Mixed_6b/branch7x7dbl_5/conv", "AuxLogits/conv1/conv", "fc/linear"} <= names
         names = {node.name for node in googlenet().network.nodes}
         assert {"conv1/conv", "inception3a/branch3/1/conv", "aux2/fc1/linear", "fc/linear"} <= names
+
+    @pytest.mark.parametrize("name", [name for name in ZOO if name != "lenet5_1998"])
+    def test_width(self, name):
+        """Every weight layer but the last of a head has half of the maps, and with groups an even number of them."""
+        whole, half = ZOO[name](num_classes=7), ZOO[name](num_classes=7, width=0.5)
+        for one, other in zip(whole.network.nodes, half.network.nodes, strict=True):
+            assert (one.name, one.inputs) == (other.name, other.inputs)
+            if isinstance(one.layer, Conv):
+                assert other.layer == one.layer.evolve(
+                    filters=one.layer.filters // (1 if one.layer.filters == 7 else 2)
+                )
+            elif isinstance(one.layer, Linear):
+                assert other.layer == one.layer.evolve(
+                    features=one.layer.features // (1 if one.layer.features == 7 else 2)
+                )
+            else:
+                assert other.layer == one.layer
+
+    def test_width_with_groups(self):
+        layers = [node.layer for node in alexnet_2012(width=0.4).network.nodes if isinstance(node.layer, Conv)]
+        assert [layer.filters for layer in layers] == [38, 102, 154, 154, 102]  # 38.4, 102.4, 153.6, 153.6, 102.4
 
     @pytest.mark.parametrize("name", ZOO)
     def test_built_twice_is_equal(self, name):
