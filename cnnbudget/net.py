@@ -39,7 +39,7 @@ _INFERENCE = Inference()
 _TRAINING = Training(32)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, init=False)
 class Net(Verbs):
     """A network that is being designed. Every verb returns a new net; the old one stays.
 
@@ -68,6 +68,19 @@ class Net(Verbs):
     _output: TensorSpec
     _taps: dict[str, TensorSpec]
     _shared: dict[tuple[str, int], Application]
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise InvalidTypeError(
+            "a net starts with an input",
+            got="Net(...)",
+            expected="Net.input(3, 224, 224), Net.inputs(left=..., right=...) or Net.from_network(network)",
+        )
+
+    @classmethod
+    def _of(cls, *state: Any) -> Net:
+        net = cls.__new__(cls)
+        net.__attrs_init__(*state)
+        return net
 
     @classmethod
     def input(cls, *shape: int, name: str = "input") -> Net:
@@ -112,7 +125,7 @@ class Net(Verbs):
 
     @classmethod
     def _start(cls, sources: tuple[Input, ...]) -> Net:
-        return cls(sources, None, (), (), sources[0].spec, {source.name: source.spec for source in sources}, {})
+        return cls._of(sources, None, (), (), sources[0].spec, {source.name: source.spec for source in sources}, {})
 
     @classmethod
     def from_network(cls, network: Network) -> Net:
@@ -132,7 +145,7 @@ class Net(Verbs):
         applied = applications(network)
         taps = {source.name: source.spec for source in network.inputs}
         made = {node.name: one.output for node, one in zip(network.nodes, applied, strict=True)}
-        return cls(network, None, (), applied, (taps | made)[network.outputs[0]], taps, {})
+        return cls._of(network, None, (), applied, (taps | made)[network.outputs[0]], taps, {})
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Net:
         """Appends layers and blocks.
@@ -164,8 +177,8 @@ class Net(Verbs):
             # The new parts alone are cheap to check, but their nodes have no names yet: the whole net fails with the place.
             costs(build(self._root, (*self._parts(), *added)))
             raise  # pragma: no cover  # the whole net fails where its end fails
-        net = Net(self._root, self, added, tuple(end.applied), end.tip, end.taps, end.shared)
-        return net if not end.doubtful or net._is_empty else net._checked()
+        net = Net._of(self._root, self, added, tuple(end.applied), end.tip, end.taps, end.shared)
+        return net._checked() if end.doubtful and not net._is_empty else net  # noqa: SLF001  # its own kind
 
     def _checked(self) -> Net:
         self.costs()  # which compares what is shared; and the network knows whether a value was lost
@@ -295,7 +308,7 @@ def _restore(
     taps: dict[str, TensorSpec],
     shared: dict[tuple[str, int], Application],
 ) -> Net:
-    return Net(root, None, parts, applied, output, taps, shared)
+    return Net._of(root, None, parts, applied, output, taps, shared)  # noqa: SLF001  # what it was made of
 
 
 def compare(

@@ -7,14 +7,15 @@ A chain is a tuple of parts. Most parts are layers and blocks; the others say ho
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import check_name
+from cnnbudget.graph.structure import Part, Structure
 from cnnbudget.layers.base import Layer
 from cnnbudget.layers.merge import Add, Concat
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "MOST_LAYERS",
-    "MOST_LEVELS",
     "At",
     "Block",
     "Branch",
@@ -37,12 +36,6 @@ __all__ = [
     "Verbs",
     "check_parts",
 ]
-
-MOST_LAYERS = 10_000_000
-"""The most layers that a block or a network may have when it is written out: a typing error must not fill the memory."""
-
-MOST_LEVELS = 100
-"""The most parts inside each other, so that hashing and comparing them cannot exhaust the stack."""
 
 _CONCAT = Concat()
 _ADD = Add()
@@ -203,68 +196,6 @@ class Verbs(ABC):
         return self.then(Output(label, *head))
 
 
-class Structure:
-    """A part that is no layer. What is derived from the parts inside is computed once and not pickled.
-
-    It has no ``__slots__`` so that it can keep what it has computed.
-    """
-
-    def inside(self) -> tuple[Part, ...]:
-        """The parts that it holds."""
-        return ()
-
-    def own_layers(self) -> int:
-        """Layers that it adds itself."""
-        return 0
-
-    @property
-    def layer_count(self) -> int:
-        """How many layers it has when it is written out."""
-        return self._size[0]
-
-    @property
-    def depth(self) -> int:
-        """How many parts are nested in each other."""
-        return self._size[1]
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        known = vars(self)
-        if "_size" not in known:  # by hand: every part of every chain is asked, and a cached_property takes a lock
-            known["_size"] = self._measure()
-        size: tuple[int, int] = known["_size"]
-        return size
-
-    def _measure(self) -> tuple[int, int]:
-        count, depth = self.own_layers(), 0
-        for part in self.inside():
-            if isinstance(part, Structure):
-                inner, levels = part._size  # noqa: SLF001  # its own kind
-                count += inner
-                depth = max(depth, levels)
-            else:
-                count += 1
-        return count, depth + 1
-
-    @cached_property
-    def _hash(self) -> int:
-        kind: Any = type(self)
-        return hash((kind, *(getattr(self, attribute.name) for attribute in fields(kind))))
-
-    def _check_size(self) -> None:
-        count, depth = self._size
-        if count > MOST_LAYERS:
-            raise InvalidValueError(
-                "too many layers when the blocks are written out",
-                got=shorten(count),
-                expected=f"at most {MOST_LAYERS:,}",
-            )
-        if depth > MOST_LEVELS:
-            raise InvalidValueError(
-                "blocks are nested too deeply", got=f"{depth} levels", expected=f"at most {MOST_LEVELS}"
-            )
-
-
 @frozen(repr=False, init=False)
 class Block(Structure, Verbs):
     """A chain of layers and blocks without a root: equal, hashable, reusable. With a name it opens a scope where it is used.
@@ -303,6 +234,10 @@ class Block(Structure, Verbs):
     def inside(self) -> tuple[Part, ...]:
         """Its parts."""
         return self.parts
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        return cls(*values.pop("parts"), **values)
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Block:
         """Returns a longer block; see :meth:`~cnnbudget.graph.block.Verbs.then`."""
@@ -381,6 +316,10 @@ class Branch(Structure):
         """Its blocks."""
         return tuple(block for block in self.blocks if block is not None)
 
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        return cls(*values.pop("blocks"), **values)
+
     def own_layers(self) -> int:
         """The merge."""
         return 1
@@ -434,6 +373,10 @@ class Join(Structure):
                 check_name(label, "a tap's label")
         self.__attrs_init__(labels, _merge(merge))
 
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        return cls(*values.pop("labels"), **values)
+
     def own_layers(self) -> int:
         """The merge."""
         return 1
@@ -456,6 +399,11 @@ class Output(Structure):
         self.__attrs_init__(check_name(label, "an output's label"), Block(*head, name=label) if head else None)
         self._check_size()
 
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        head = values["head"]
+        return cls(values["label"], *([] if head is None else _as_block(head).parts))
+
     def inside(self) -> tuple[Part, ...]:
         """The head."""
         return () if self.head is None else (self.head,)
@@ -465,9 +413,6 @@ class Output(Structure):
 
     def __repr__(self) -> str:
         return f"Output({', '.join(map(repr, (self.label, *(self.head.parts if self.head else ()))))})"
-
-
-Part = Layer | Structure
 
 
 @cache  # asking an abstract class costs more than the rest of a check

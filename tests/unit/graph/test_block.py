@@ -18,7 +18,7 @@ from cnnbudget import (
     ReLU,
     Repeat,
 )
-from cnnbudget.graph.block import MOST_LAYERS, MOST_LEVELS
+from cnnbudget.graph.structure import MOST_LAYERS, MOST_LEVELS
 from cnnbudget.graph.build import build
 from cnnbudget.graph.naming import Namer
 

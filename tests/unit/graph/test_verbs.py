@@ -213,6 +213,39 @@ def test_parts_are_values(part):
     assert START.then(part).then(Conv(2, 1)).output_shape == (2, 16, 16)
 
 
+@pytest.mark.parametrize(
+    ("part", "changes", "expected"),
+    [
+        (Block(Conv(4, 1), name="a"), {"name": "b"}, Block(Conv(4, 1), name="b")),
+        (
+            Block(Conv(4, 1), name="a"),
+            {"parts": [ReLU(), ReLU()], "share": "w"},
+            Block(ReLU(), ReLU(), name="a", share="w"),
+        ),
+        (Repeat(Conv(8, 1), 3, name="r"), {"times": 2}, Repeat(Conv(8, 1), 2, name="r")),
+        (Branch(Conv(4, 1), None), {"merge": Add()}, Branch(Conv(4, 1), None, merge=Add())),
+        (Branch(Conv(4, 1), None), {"blocks": (None, ReLU())}, Branch(None, ReLU())),
+        (Tap("here"), {"label": "there"}, Tap("there")),
+        (At("here"), {"label": "there"}, At("there")),
+        (Join("a", merge=Add()), {"labels": ("b", "c")}, Join("b", "c", merge=Add())),
+        (Output("aux", Conv(2, 1)), {"label": "side"}, Output("side", Conv(2, 1))),
+        (Output("aux", Conv(2, 1)), {"head": ReLU()}, Output("aux", ReLU())),
+        (Output("aux", Conv(2, 1)), {"head": None}, Output("aux")),
+    ],
+    ids=repr,
+)
+def test_variants_of_parts(part, changes, expected):
+    assert part.evolve(**changes) == expected
+    assert part.evolve() == part
+
+
+def test_a_variant_is_checked():
+    with pytest.raises(UnknownNameError, match=r"Block has no such field: got 'nam'; did you mean 'name'\?"):
+        Block(ReLU()).evolve(nam="x")
+    with pytest.raises(InvalidValueError, match="Block is empty"):
+        Block(ReLU()).evolve(parts=())
+
+
 def test_shared_parameters_are_counted_once_and_their_gradients_accumulate():
     twin = Block(Conv(4, 3, padding=1), ReLU(), Conv(8, 3, padding=1))
     net = Net.inputs(a=(8, 16, 16), b=(8, 16, 16)).then(twin, share="twin", name="first").tap("first")
