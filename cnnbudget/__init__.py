@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from cnnbudget.errors import ShapeError as ShapeError
     from cnnbudget.errors import SharedStorageError as SharedStorageError
     from cnnbudget.errors import UnknownNameError as UnknownNameError
+    from cnnbudget.graph.block import At as At
     from cnnbudget.graph.block import Block as Block
     from cnnbudget.graph.block import Branch as Branch
     from cnnbudget.graph.block import Join as Join
@@ -114,7 +115,9 @@ if TYPE_CHECKING:
     from cnnbudget.layers.conv import ConvTranspose as ConvTranspose
     from cnnbudget.layers.conv import DepthwiseConv as DepthwiseConv
     from cnnbudget.layers.linear import Linear as Linear
+    from cnnbudget.layers.linear import RadialBasis as RadialBasis
     from cnnbudget.layers.local import LocallyConnected as LocallyConnected
+    from cnnbudget.layers.local import TableConv as TableConv
     from cnnbudget.layers.merge import Add as Add
     from cnnbudget.layers.merge import Concat as Concat
     from cnnbudget.layers.merge import Maximum as Maximum
@@ -286,6 +289,7 @@ _HOMES = {
         "UnknownNameError",
     ),
     "graph.block": (
+        "At",
         "Block",
         "Branch",
         "Join",
@@ -343,8 +347,8 @@ _HOMES = {
         "ConvTranspose",
         "DepthwiseConv",
     ),
-    "layers.linear": ("Linear",),
-    "layers.local": ("LocallyConnected",),
+    "layers.linear": ("Linear", "RadialBasis"),
+    "layers.local": ("LocallyConnected", "TableConv"),
     "layers.merge": (
         "Add",
         "Concat",
@@ -522,6 +526,7 @@ __all__ = [
     "Advice",
     "Alias",
     "AliveStorage",
+    "At",
     "AvgPool",
     "BF16",
     "BFLOAT16",
@@ -613,6 +618,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "Precision",
+    "RadialBasis",
     "ReLU",
     "ReLU6",
     "ReceptiveField",
@@ -642,6 +648,7 @@ __all__ = [
     "Step",
     "Storage",
     "Summary",
+    "TableConv",
     "Tanh",
     "Tap",
     "TensorSpec",

@@ -12,14 +12,14 @@ from attrs import frozen
 from cnnbudget.advice.compare import Comparison
 from cnnbudget.advice.compare import compare as compare_networks
 from cnnbudget.advice.fit import Advice, fit
-from cnnbudget.analysis.costs import CostTable, costs
+from cnnbudget.analysis.costs import CostTable, costs, costs_of
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
 from cnnbudget.analysis.receptive import ReceptiveField, receptive_field
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.block import Block, Part, Verbs, check_parts
 from cnnbudget.graph.build import Checker, Root, build
 from cnnbudget.graph.nodes import Input, Network
-from cnnbudget.graph.shapes import specs
+from cnnbudget.graph.shapes import applications
 from cnnbudget.layers.base import Layer
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.memory.scenario import Inference, Scenario, Training
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from cnnbudget.advice.remedies import Remedy
+    from cnnbudget.graph.shapes import Application
 
 __all__ = ["Net", "compare"]
 
@@ -38,7 +39,7 @@ _INFERENCE = Inference()
 _TRAINING = Training(32)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, init=False)
 class Net(Verbs):
     """A network that is being designed. Every verb returns a new net; the old one stays.
 
@@ -63,8 +64,23 @@ class Net(Verbs):
     _root: Root
     _before: Net | None
     _added: tuple[Part, ...]
+    _applied: tuple[Application, ...]  # by the nodes of the root (if it is a network) and of these parts
     _output: TensorSpec
-    _taps: Mapping[str, TensorSpec]
+    _taps: dict[str, TensorSpec]
+    _shared: dict[tuple[str, int], Application]
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise InvalidTypeError(
+            "a net starts with an input",
+            got="Net(...)",
+            expected="Net.input(3, 224, 224), Net.inputs(left=..., right=...) or Net.from_network(network)",
+        )
+
+    @classmethod
+    def _of(cls, *state: Any) -> Net:
+        net = cls.__new__(cls)
+        net.__attrs_init__(*state)
+        return net
 
     @classmethod
     def input(cls, *shape: int, name: str = "input") -> Net:
@@ -109,7 +125,7 @@ class Net(Verbs):
 
     @classmethod
     def _start(cls, sources: tuple[Input, ...]) -> Net:
-        return cls(sources, None, (), sources[0].spec, {source.name: source.spec for source in sources})
+        return cls._of(sources, None, (), (), sources[0].spec, {source.name: source.spec for source in sources}, {})
 
     @classmethod
     def from_network(cls, network: Network) -> Net:
@@ -126,10 +142,10 @@ class Net(Verbs):
         """
         if not isinstance(network, Network):
             raise InvalidTypeError("from_network() takes a network", got=shorten(network), expected="a Network")
-        known = specs(network)
-        return cls(
-            network, None, (), known[network.outputs[0]], {source.name: source.spec for source in network.inputs}
-        )
+        applied = applications(network)
+        taps = {source.name: source.spec for source in network.inputs}
+        made = {node.name: one.output for node, one in zip(network.nodes, applied, strict=True)}
+        return cls._of(network, None, (), applied, (taps | made)[network.outputs[0]], taps, {})
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Net:
         """Appends layers and blocks.
@@ -144,8 +160,9 @@ class Net(Verbs):
 
         Raises:
             InvalidTypeError: If a part is neither layer nor block.
-            ShapeError: If a layer cannot be applied to what reaches it; the error names the node.
-            UnknownNameError: If a join asks for a label that does not exist yet.
+            ShapeError: If a layer cannot be applied to what reaches it, or parameters that are shared have other shapes than
+                before; the error names the node.
+            UnknownNameError: If a label does not exist yet.
 
         Example:
             >>> from cnnbudget import Conv, Net
@@ -153,22 +170,33 @@ class Net(Verbs):
             ['stem/conv']
         """
         added = check_parts(parts if name is share is None else (Block(*parts, name=name, share=share),), "then()")
-        end = Checker(self._output, self._taps)
+        end = Checker(self._output, self._taps, self._shared)
         try:
             end.write(added)
         except Exception:
             # The new parts alone are cheap to check, but their nodes have no names yet: the whole net fails with the place.
-            specs(build(self._root, (*self._parts(), *added)))
+            costs(build(self._root, (*self._parts(), *added)))
             raise  # pragma: no cover  # the whole net fails where its end fails
-        return Net(self._root, self, added, end.tip, end.taps)
+        net = Net._of(self._root, self, added, tuple(end.applied), end.tip, end.taps, end.shared)
+        return net._checked() if end.doubtful and not net._is_empty else net  # noqa: SLF001  # its own kind
 
-    def _parts(self) -> tuple[Part, ...]:
+    def _checked(self) -> Net:
+        self.costs()  # which compares what is shared; and the network knows whether a value was lost
+        return self
+
+    def _links(self) -> list[Net]:
         links = []
         net: Net | None = self
         while net is not None:
-            links.append(net._added)  # noqa: SLF001  # its own kind
-            net = net._before  # noqa: SLF001
-        return tuple([part for added in reversed(links) for part in added])
+            links.append(net)
+            net = net._before  # noqa: SLF001  # its own kind
+        return links[::-1]
+
+    def _parts(self) -> tuple[Part, ...]:
+        return tuple([part for net in self._links() for part in net._added])  # noqa: SLF001  # its own kind
+
+    def _all_applied(self) -> tuple[Application, ...]:
+        return tuple([one for net in self._links() for one in net._applied])  # noqa: SLF001  # its own kind
 
     @cached_property
     def network(self) -> Network:
@@ -186,7 +214,7 @@ class Net(Verbs):
 
     @cached_property
     def _costs(self) -> CostTable:
-        return costs(self.network)
+        return costs_of(self.network, self._all_applied())
 
     @property
     def parameter_count(self) -> int:
@@ -250,7 +278,8 @@ class Net(Verbs):
         )
 
     def __reduce__(self) -> tuple[Callable[..., Net], tuple[Any, ...]]:
-        return _restore, (self._root, self._parts(), self._output, dict(self._taps))
+        state = self._all_applied(), self._output, self._taps, self._shared
+        return _restore, (self._root, self._parts(), *state)
 
     def __repr__(self) -> str:
         if isinstance(self._root, Network):
@@ -271,8 +300,15 @@ class Net(Verbs):
         return f"<p>{html.escape(repr(self))}</p>" if self._is_empty else self._costs._repr_html_()
 
 
-def _restore(root: Root, parts: tuple[Part, ...], output: TensorSpec, taps: Mapping[str, TensorSpec]) -> Net:
-    return Net(root, None, parts, output, taps)
+def _restore(
+    root: Root,
+    parts: tuple[Part, ...],
+    applied: tuple[Application, ...],
+    output: TensorSpec,
+    taps: dict[str, TensorSpec],
+    shared: dict[tuple[str, int], Application],
+) -> Net:
+    return Net._of(root, None, parts, applied, output, taps, shared)  # noqa: SLF001  # what it was made of
 
 
 def compare(

@@ -18,7 +18,7 @@ from cnnbudget.graph.edit import remove_node, replace_layer
 from cnnbudget.graph.nodes import Network
 from cnnbudget.layers.base import Layer
 from cnnbudget.layers.conv import Conv, DepthwiseConv
-from cnnbudget.layers.local import LocallyConnected
+from cnnbudget.layers.local import LocallyConnected, TableConv
 from cnnbudget.layers.pool import WindowPool
 from cnnbudget.memory.devices import DataParallel
 from cnnbudget.memory.scenario import Scenario
@@ -138,7 +138,7 @@ class HalfPrecision(Remedy):
 
 def stride_of(layer: Layer) -> Axes | None:
     """The stride of a convolution or pooling layer; ``None`` for a layer without one."""
-    if isinstance(layer, (Conv, DepthwiseConv, LocallyConnected)):
+    if isinstance(layer, (Conv, DepthwiseConv, LocallyConnected, TableConv)):
         return layer.stride
     if isinstance(layer, WindowPool):
         return layer.kernel if layer.stride is None else layer.stride
@@ -193,7 +193,7 @@ class LargerStride(Remedy):
         """
         layer = network[self.node].layer
         return (
-            isinstance(layer, (Conv, DepthwiseConv, LocallyConnected, WindowPool))
+            isinstance(layer, (Conv, DepthwiseConv, LocallyConnected, TableConv, WindowPool))
             and max(axes_of(self.stride)) > min(axes_of(layer.kernel)) > 1
         )
 

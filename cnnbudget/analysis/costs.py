@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from attrs import evolve, field, frozen
 
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule
-from cnnbudget.analysis.walk import walk
 from cnnbudget.dtypes import FP32, Precision, Role
 from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, ShapeError, shorten
 from cnnbudget.graph.nodes import Input, Network, Node, check_network
-from cnnbudget.graph.shapes import place_of
+from cnnbudget.graph.shapes import applications, place_of
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.tensors import Footprint, Shape, TensorSpec, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from cnnbudget.graph.shapes import Application
+    from cnnbudget.layers.base import Layer
     from cnnbudget.units import Bytes
 
-__all__ = ["CostTable", "CostVisitor", "NodeCost", "costs"]
+__all__ = ["CostTable", "CostVisitor", "NodeCost", "costs", "costs_of"]
 
 Shapes = tuple[tuple[str, Shape], ...]
 """Names and shapes, in the order in which the layer states them."""
@@ -240,27 +241,26 @@ class CostVisitor(Visitor[NodeCost | None]):
 
     def visit(self, use: Use[NodeCost | None]) -> NodeCost:
         """Answers with the facts that the layer states."""
-        parameters, buffers, macs = _facts(use)
-        return NodeCost(use.node, use.inputs, use.output, parameters, buffers, macs)
+        return NodeCost(use.node, use.inputs, use.output, *_facts(use.node, use.inputs, use.output))
 
 
-def _facts(use: Use[Any]) -> _Facts:
-    layer, inputs = use.node.layer, use.inputs
+def _facts(node: Node, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> _Facts:
+    layer = node.layer
     try:
         parameters = layer.parameters(inputs)
         buffers = layer.buffers(inputs)
-        macs = layer.macs(inputs, use.output)
+        macs = layer.macs(inputs, output)
+        if macs is not None and (type(macs) is not int or macs < 0):
+            _reject("macs", macs, layer, "an int, zero or more")
+        return _shapes("parameters", parameters, layer), _specs("buffers", buffers, layer), macs
     except CnnBudgetError as error:
-        raise error.at(place_of(use.node, inputs)) from None
+        raise error.at(place_of(node, inputs)) from None
     except Exception as error:
-        error.add_note(f"raised by {type(layer).__name__} at {place_of(use.node, inputs)}")
+        error.add_note(f"raised by {type(layer).__name__} at {place_of(node, inputs)}")
         raise
-    if macs is not None and (type(macs) is not int or macs < 0):
-        _reject("macs", macs, use, "an int, zero or more")
-    return _shapes("parameters", parameters, use), _specs("buffers", buffers, use), macs
 
 
-def _shapes(fact: str, shapes: Mapping[str, Shape] | None, use: Use[Any]) -> Shapes | None:
+def _shapes(fact: str, shapes: Mapping[str, Shape] | None, layer: Layer) -> Shapes | None:
     if shapes is None:
         return None
     if not shapes:
@@ -268,31 +268,34 @@ def _shapes(fact: str, shapes: Mapping[str, Shape] | None, use: Use[Any]) -> Sha
     try:
         return tuple([(name, shape_of(shape)) for name, shape in shapes.items()])
     except (CnnBudgetError, AttributeError, TypeError, ValueError):
-        _reject(fact, shapes, use, "a mapping of names to shapes, each a tuple of positive ints")
+        _reject(fact, shapes, layer, "a mapping of names to shapes, each a tuple of positive ints")
 
 
-def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, use: Use[Any]) -> Specs | None:
+def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, layer: Layer) -> Specs | None:
     if not buffers:
         return None if buffers is None else ()
     try:
         return tuple(
-            [(name, _buffer(tuple(value) if isinstance(value, list) else value)) for name, value in buffers.items()]
+            [(name, value if type(value) is TensorSpec else _buffer(value)) for name, value in buffers.items()]
         )
     except (CnnBudgetError, AttributeError, TypeError, ValueError):
-        _reject(fact, buffers, use, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
+        _reject(fact, buffers, layer, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
+
+
+def _buffer(value: Shape | TensorSpec) -> TensorSpec:
+    if isinstance(value, TensorSpec):
+        return value
+    return _buffer_of(value if type(value) is tuple else tuple(value))
 
 
 @lru_cache(maxsize=1024)  # every batch norm of a width states the same two
-def _buffer(value: Shape | TensorSpec) -> TensorSpec:
-    return value if isinstance(value, TensorSpec) else TensorSpec(value, Role.BUFFER, batched=False)
+def _buffer_of(shape: Shape) -> TensorSpec:
+    return TensorSpec(shape, Role.BUFFER, batched=False)
 
 
-def _reject(fact: str, answer: object, use: Use[Any], expected: str) -> NoReturn:
+def _reject(fact: str, answer: object, layer: Layer, expected: str) -> NoReturn:
     raise ConformanceError(
-        f"{type(use.node.layer).__name__}.{fact} returned something else",
-        where=place_of(use.node, use.inputs),
-        got=shorten(answer),
-        expected=expected,
+        f"{type(layer).__name__}.{fact} returned something else", got=shorten(answer), expected=expected
     )
 
 
@@ -309,10 +312,30 @@ def costs(network: Network) -> CostTable:
         ShapeError: If a layer cannot be applied to what reaches it.
     """
     check_network(network, "costs()")
-    found = {name: cost for name, cost in walk(network, CostVisitor()).items() if cost is not None}
+    return costs_of(network, applications(network))
+
+
+def costs_of(network: Network, applied: Iterable[Application]) -> CostTable:
+    """Computes the costs of a network whose shapes are known: see :func:`costs`.
+
+    Args:
+        network: The network.
+        applied: What its nodes apply to what, in execution order.
+
+    Returns:
+        The table.
+    """
+    facts: dict[int, _Facts] = {}
+    table = []
+    for node, one in zip(network.nodes, applied, strict=True):
+        known = facts.get(id(one))
+        if known is None:
+            known = facts[id(one)] = _facts(node, one.inputs, one.output)
+        table.append(NodeCost(node, one.inputs, one.output, *known))
     if any(node.shares is not None for node in network.nodes):
-        found = {name: _without_shared(cost, found) for name, cost in found.items()}
-    return CostTable(network, tuple(found.values()))
+        found = {cost.name: cost for cost in table}
+        table = [_without_shared(cost, found) for cost in table]
+    return CostTable(network, tuple(table))
 
 
 def _without_shared(cost: NodeCost, found: Mapping[str, NodeCost]) -> NodeCost:

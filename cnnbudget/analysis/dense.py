@@ -10,6 +10,7 @@ from attrs import field, frozen
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule, visits
 from cnnbudget.analysis.walk import walk
 from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
+from cnnbudget.layers.local import TableConv
 from cnnbudget.tables import Column, html_table, text_table
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class DenseVisitor(Visitor[DenseRow | None]):
         """Answers nothing for layers that are no convolution."""
         return None
 
-    @visits(Conv, DepthwiseConv)
+    @visits(Conv, DepthwiseConv, TableConv)
     def convolution(self, use: Use[DenseRow | None]) -> DenseRow:
         """Counts the ways to connect a convolution's volumes: a kernel of its own for every output position."""
         return _row(use, prod(use.output.spatial))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cnnbudget.analysis.visitor import Use, Visitor, visits
 from cnnbudget.layers.base import ElementwiseLayer
 from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
-from cnnbudget.layers.linear import Linear
-from cnnbudget.layers.local import LocallyConnected
+from cnnbudget.layers.linear import Linear, RadialBasis
+from cnnbudget.layers.local import LocallyConnected, TableConv
 from cnnbudget.layers.merge import Add, Concat
 from cnnbudget.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnbudget.layers.pool import AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool, WindowPool
@@ -47,12 +47,12 @@ class KindVisitor(Visitor[Kind]):
         """Answers for whatever has no part in the facts."""
         return Kind.OTHER
 
-    @visits(Conv, ConvTranspose, DepthwiseConv, LocallyConnected)
+    @visits(Conv, ConvTranspose, DepthwiseConv, LocallyConnected, TableConv)
     def convolution(self, use: Use[Kind]) -> Kind:
         """Weights in a window."""
         return Kind.CONVOLUTION
 
-    @visits(Linear)
+    @visits(Linear, RadialBasis)
     def dense(self, use: Use[Kind]) -> Kind:
         """Weights between all and all."""
         return Kind.DENSE

@@ -12,8 +12,8 @@ from cnnbudget.graph.shapes import place_of
 from cnnbudget.layers.activation import LogSoftmax, Softmax
 from cnnbudget.layers.base import ElementwiseLayer
 from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
-from cnnbudget.layers.linear import Linear
-from cnnbudget.layers.local import LocallyConnected
+from cnnbudget.layers.linear import Linear, RadialBasis
+from cnnbudget.layers.local import LocallyConnected, TableConv
 from cnnbudget.layers.merge import Add, Concat, Maximum, Multiply
 from cnnbudget.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from cnnbudget.layers.pool import (
@@ -120,7 +120,7 @@ class ReceptiveFieldVisitor(Visitor[Field]):
         layer: Any = use.layer
         return self._slide(use, layer.dilation)
 
-    @visits(WindowPool, LocallyConnected)
+    @visits(WindowPool, LocallyConnected, TableConv)
     def window(self, use: Use[Field]) -> Field:
         """A window."""
         return self._slide(use, 1)
@@ -173,6 +173,11 @@ class ReceptiveFieldVisitor(Visitor[Field]):
         return use.results[0].everything(
             shape, [0 if use.layer.axis is None else axis_in(use.layer.axis, shape, "axis")]
         )
+
+    @visits(RadialBasis)
+    def radial_basis(self, use: Use[Field]) -> Field:
+        """Every output sees all inputs."""
+        return use.results[0].everything(use.inputs[0].shape)
 
     @visits(Flatten, Reshape)
     def reshape(self, use: Use[Field]) -> Field:

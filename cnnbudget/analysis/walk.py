@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 from cnnbudget.analysis.visitor import Use, Visitor, rule_for
 from cnnbudget.errors import InvalidTypeError, shorten
 from cnnbudget.graph.nodes import check_network
-from cnnbudget.graph.shapes import infer
+from cnnbudget.graph.shapes import applications
 
 if TYPE_CHECKING:
     from cnnbudget.graph.nodes import Network
-    from cnnbudget.tensors import TensorSpec
 
 __all__ = ["walk"]
 
@@ -42,16 +41,9 @@ def walk(network: Network, visitor: Visitor[T]) -> dict[str, T]:
         raise InvalidTypeError(
             "walk() needs a visitor", got=shorten(visitor), expected="an instance of a Visitor class"
         )
-    known: dict[str, TensorSpec] = {}
-    answers: dict[str, T] = {}
-    for source in network.inputs:
-        known[source.name] = source.spec
-        answers[source.name] = visitor.start(source)
+    answers = {source.name: visitor.start(source) for source in network.inputs}
     kind = type(visitor)
-    for node in network.nodes:
-        inputs = tuple([known[name] for name in node.inputs])
-        output = infer(node, inputs)
+    for node, (layer, inputs, output) in zip(network.nodes, applications(network), strict=True):
         use = Use(node, inputs, output, tuple([answers[name] for name in node.inputs]))
-        answers[node.name] = rule_for(kind, type(node.layer))(visitor, use)
-        known[node.name] = output
+        answers[node.name] = rule_for(kind, type(layer))(visitor, use)
     return answers

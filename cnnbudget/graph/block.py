@@ -1,20 +1,21 @@
 """Blocks: rootless chains of layers and blocks as plain values, and the verbs that make them.
 
 A chain is a tuple of parts. Most parts are layers and blocks; the others say how values branch and meet: :class:`Branch`,
-:class:`Tap`, :class:`Join`, :class:`Output`, and :class:`Repeat`. The same verbs grow a block and a net.
+:class:`Tap`, :class:`Join`, :class:`At`, :class:`Output`, and :class:`Repeat`. The same verbs grow a block and a net.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import check_name
+from cnnbudget.graph.structure import Part, Structure
 from cnnbudget.layers.base import Layer
 from cnnbudget.layers.merge import Add, Concat
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "MOST_LAYERS",
-    "MOST_LEVELS",
+    "At",
     "Block",
     "Branch",
     "Join",
@@ -36,12 +36,6 @@ __all__ = [
     "Verbs",
     "check_parts",
 ]
-
-MOST_LAYERS = 10_000_000
-"""The most layers that a block or a network may have when it is written out: a typing error must not fill the memory."""
-
-MOST_LEVELS = 100
-"""The most parts inside each other, so that hashing and comparing them cannot exhaust the stack."""
 
 _CONCAT = Concat()
 _ADD = Add()
@@ -124,7 +118,9 @@ class Verbs(ABC):
         return self.then(Branch(body, shortcut, merge=merge), name=name)
 
     def tap(self, label: str) -> Self:
-        """Labels the value at the end of the chain, for :meth:`join`. A later tap with the same label replaces an earlier one.
+        """Labels the value at the end of the chain, for :meth:`join` and :meth:`at`.
+
+        A later tap with the same label replaces an earlier one.
 
         Args:
             label: The label.
@@ -156,6 +152,31 @@ class Verbs(ABC):
         """
         return self.then(Join(*labels, merge=merge), name=name)
 
+    def at(self, label: str) -> Self:
+        """Goes on from a labelled value: what is appended next reads that one.
+
+        Where the chain was stays in the network, so something must reach it: label it with :meth:`tap` before, for a later
+        :meth:`join` or ``at``, or make it an :meth:`output`.
+
+        Args:
+            label: A label of :meth:`tap` or :meth:`output`, or the name of one of the network's inputs.
+
+        Returns:
+            A chain that ends at the labelled value.
+
+        Raises:
+            UnknownNameError: When it is built, if the label does not exist yet.
+            InvalidValueError: When it is built, if nothing can reach the value that the chain ended at.
+
+        Example:
+            >>> from cnnbudget import Conv, Net
+            >>> net = Net.inputs(left=(3, 16, 16), right=(3, 16, 16)).then(Conv(4, 3), share="eye").tap("seen")
+            >>> net = net.at("right").then(Conv(4, 3), share="eye").join("seen")
+            >>> [node.inputs for node in net.network.nodes], net.parameter_count
+            ([('left',), ('right',), ('conv2', 'conv')], 112)
+        """
+        return self.then(At(label))
+
     def output(self, label: str, *head: Part) -> Self:
         """Makes a further output of the network; the chain goes on from where it was.
 
@@ -173,61 +194,6 @@ class Verbs(ABC):
             ('conv2', 'aux/linear')
         """
         return self.then(Output(label, *head))
-
-
-class Structure:
-    """A part that is no layer. What is derived from the parts inside is computed once and not pickled.
-
-    It has no ``__slots__`` so that it can keep what it has computed.
-    """
-
-    def inside(self) -> tuple[Part, ...]:
-        """The parts that it holds."""
-        return ()
-
-    def own_layers(self) -> int:
-        """Layers that it adds itself."""
-        return 0
-
-    @property
-    def layer_count(self) -> int:
-        """How many layers it has when it is written out."""
-        return self._size[0]
-
-    @property
-    def depth(self) -> int:
-        """How many parts are nested in each other."""
-        return self._size[1]
-
-    @cached_property
-    def _size(self) -> tuple[int, int]:
-        count, depth = self.own_layers(), 0
-        for part in self.inside():
-            if isinstance(part, Structure):
-                inner, levels = part._size  # noqa: SLF001  # its own kind
-                count += inner
-                depth = max(depth, levels)
-            else:
-                count += 1
-        return count, depth + 1
-
-    @cached_property
-    def _hash(self) -> int:
-        kind: Any = type(self)
-        return hash((kind, *(getattr(self, attribute.name) for attribute in fields(kind))))
-
-    def _check_size(self) -> None:
-        count, depth = self._size
-        if count > MOST_LAYERS:
-            raise InvalidValueError(
-                "too many layers when the blocks are written out",
-                got=shorten(count),
-                expected=f"at most {MOST_LAYERS:,}",
-            )
-        if depth > MOST_LEVELS:
-            raise InvalidValueError(
-                "blocks are nested too deeply", got=f"{depth} levels", expected=f"at most {MOST_LEVELS}"
-            )
 
 
 @frozen(repr=False, init=False)
@@ -268,6 +234,10 @@ class Block(Structure, Verbs):
     def inside(self) -> tuple[Part, ...]:
         """Its parts."""
         return self.parts
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        return cls(*values.pop("parts"), **values)
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Block:
         """Returns a longer block; see :meth:`~cnnbudget.graph.block.Verbs.then`."""
@@ -346,6 +316,10 @@ class Branch(Structure):
         """Its blocks."""
         return tuple(block for block in self.blocks if block is not None)
 
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        return cls(*values.pop("blocks"), **values)
+
     def own_layers(self) -> int:
         """The merge."""
         return 1
@@ -366,13 +340,20 @@ def _merge(merge: object) -> Layer:
     return merge
 
 
-def _is_label(tap: Any, attribute: Any, value: Any) -> None:  # noqa: ARG001  # what attrs calls
-    check_name(value, "a tap's label")
+def _is_label(part: Any, attribute: Any, value: Any) -> None:  # noqa: ARG001  # what attrs calls
+    check_name(value, "a tap's label" if isinstance(part, Tap) else "a label")
 
 
 @frozen
 class Tap(Structure):
     """Labels the value at the end of the chain; see :meth:`~cnnbudget.graph.block.Verbs.tap`."""
+
+    label: str = field(validator=_is_label)
+
+
+@frozen
+class At(Structure):
+    """Goes on from a labelled value; see :meth:`~cnnbudget.graph.block.Verbs.at`."""
 
     label: str = field(validator=_is_label)
 
@@ -387,7 +368,14 @@ class Join(Structure):
     def __init__(self, *labels: str, merge: Layer = _CONCAT) -> None:
         if not labels:
             raise InvalidValueError("a join needs labels", got="()", expected="at least one label of a tap")
-        self.__attrs_init__(tuple(check_name(label, "a tap's label") for label in labels), _merge(merge))
+        for label in labels:
+            if type(label) is not str or not label:  # a tap of that name was checked; a block may join many
+                check_name(label, "a tap's label")
+        self.__attrs_init__(labels, _merge(merge))
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        return cls(*values.pop("labels"), **values)
 
     def own_layers(self) -> int:
         """The merge."""
@@ -411,6 +399,11 @@ class Output(Structure):
         self.__attrs_init__(check_name(label, "an output's label"), Block(*head, name=label) if head else None)
         self._check_size()
 
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        head = values["head"]
+        return cls(values["label"], *([] if head is None else _as_block(head).parts))
+
     def inside(self) -> tuple[Part, ...]:
         """The head."""
         return () if self.head is None else (self.head,)
@@ -422,7 +415,9 @@ class Output(Structure):
         return f"Output({', '.join(map(repr, (self.label, *(self.head.parts if self.head else ()))))})"
 
 
-Part = Layer | Structure
+@cache  # asking an abstract class costs more than the rest of a check
+def _is_part(kind: type) -> bool:
+    return issubclass(kind, (Structure, Layer))
 
 
 def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
@@ -443,7 +438,7 @@ def check_parts(parts: Iterable[Any], what: str) -> tuple[Part, ...]:
     for part in parts:
         if isinstance(part, Block) and part.name is None and part.share is None:
             checked += part.parts
-        elif isinstance(part, (Structure, Layer)):  # in this order: the second is the slower check
+        elif _is_part(type(part)):  # type: ignore[arg-type]  # classes are hashable, whatever mypy says of Any's
             checked.append(part)
         else:
             hint = None

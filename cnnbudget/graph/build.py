@@ -5,18 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cnnbudget.errors import InvalidTypeError, UnknownNameError, did_you_mean, shorten
-from cnnbudget.graph.block import Block, Branch, Join, Output, Repeat, Structure, Tap
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, UnknownNameError, did_you_mean, shorten
+from cnnbudget.graph.block import At, Block, Branch, Join, Output, Repeat, Structure, Tap
 from cnnbudget.graph.naming import Namer
 from cnnbudget.graph.nodes import Input, Network, Node
-from cnnbudget.graph.shapes import infer_layer
+from cnnbudget.graph.shapes import Applier
 from cnnbudget.layers.base import Layer, word_of
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from cnnbudget.graph.block import Part
+    from cnnbudget.graph.shapes import Application
 
 __all__ = ["Builder", "Checker", "Root", "build"]
 
@@ -34,9 +35,10 @@ class _Writer(ABC, Generic[V]):
         taps: The labelled values.
     """
 
-    def __init__(self, tip: V, taps: Mapping[str, V]) -> None:
+    def __init__(self, tip: V, taps: dict[str, V]) -> None:
         self.tip = tip
-        self.taps = taps  # never changed in place: whoever gave it goes on with it
+        self.taps = taps  # whoever gave it goes on with it: copied before it is changed
+        self._taps_are_own = False
 
     def write(self, parts: Iterable[Part]) -> None:
         """Writes parts out.
@@ -66,47 +68,66 @@ class _Writer(ABC, Generic[V]):
     def end(self, value: V) -> None:
         """Takes note of a further output."""
 
+    def leave(self, value: V) -> None:
+        """Takes note of where the chain ended before it went on from somewhere else."""
+
     def _run(self, parts: Iterable[Part], scope: str, sharing: _Sharing | None) -> Iterator[Any]:
         """Writes parts out; yields a generator of the same kind for whatever is nested, and goes on when that has run."""
         for part in parts:
             if not isinstance(part, Structure):
                 self.tip = self.use(part, (self.tip,), scope, sharing)
             elif isinstance(part, Block):
-                inner = scope if part.name is None else self.opened(scope, part.name)
-                yield self._run(part.parts, inner, sharing if part.share is None else _Sharing(part.share))
+                yield self._within(part, scope, sharing)
             elif isinstance(part, Repeat):
                 for number in range(part.times):
                     inner = scope if part.name is None else self.opened(scope, f"{part.name}.{number}")
-                    yield self._run((part.body,), inner, sharing)
+                    yield self._within(part.body, inner, sharing)
             elif isinstance(part, Branch):
                 start, ends = self.tip, []
                 for block in part.blocks:
                     self.tip = start
                     if block is not None:
-                        yield self._run((block,), scope, sharing)
+                        yield self._within(block, scope, sharing)
                     ends.append(self.tip)
                 self.tip = self.use(part.merge, tuple(ends), scope, sharing)
             elif isinstance(part, Tap):
-                self.taps = {**self.taps, part.label: self.tip}
+                self._label(part.label, self.tip)
+            elif isinstance(part, At):
+                self.leave(self.tip)
+                (self.tip,) = self._labelled((part.label,))
             elif isinstance(part, Join):
-                self.tip = self.use(part.merge, (self.tip, *map(self._tapped, part.labels)), scope, sharing)
+                self.tip = self.use(part.merge, (self.tip, *self._labelled(part.labels)), scope, sharing)
             elif isinstance(part, Output):
                 start = self.tip
                 if part.head is not None:
-                    yield self._run((part.head,), scope, sharing)
+                    yield self._within(part.head, scope, sharing)
                 self.end(self.tip)
-                self.taps, self.tip = {**self.taps, part.label: self.tip}, start
+                self._label(part.label, self.tip)
+                self.tip = start
             else:
                 raise InvalidTypeError(
                     "this part cannot be built", got=shorten(part), expected="a layer, a block or another part"
                 )
 
-    def _tapped(self, label: str) -> V:
-        if label not in self.taps:
+    def _within(self, block: Block, scope: str, sharing: _Sharing | None) -> Iterator[Any]:
+        """Writes the parts of a block out."""
+        inner = scope if block.name is None else self.opened(scope, block.name)
+        return self._run(block.parts, inner, sharing if block.share is None else _Sharing(block.share))
+
+    def _label(self, label: str, value: V) -> None:
+        if not self._taps_are_own:
+            self.taps, self._taps_are_own = dict(self.taps), True
+        self.taps[label] = value
+
+    def _labelled(self, labels: Iterable[str]) -> list[V]:
+        taps = self.taps
+        try:
+            return [taps[label] for label in labels]
+        except KeyError:
+            unknown = next(label for label in labels if label not in taps)
             raise UnknownNameError(
-                "no value has this label yet", got=shorten(label), hint=did_you_mean(label, self.taps)
-            )
-        return self.taps[label]
+                "no value has this label yet", got=shorten(unknown), hint=did_you_mean(unknown, taps)
+            ) from None
 
 
 class _Sharing:
@@ -134,6 +155,7 @@ class Builder(_Writer[str]):
         self._namer = Namer([source.name for source in self._inputs] + [node.name for node in self._nodes])
         tip, *self._outputs = root.outputs if isinstance(root, Network) else (self._inputs[0].name,)
         self._shared: dict[tuple[str, int], str] = {}
+        self._left: list[str] = []
         super().__init__(tip, {source.name: source.name for source in self._inputs})
 
     def use(self, layer: Layer, inputs: tuple[str, ...], scope: str, sharing: _Sharing | None) -> str:
@@ -151,8 +173,25 @@ class Builder(_Writer[str]):
         """Makes a value an output of the network."""
         self._outputs.append(value)
 
+    def leave(self, value: str) -> None:
+        """Remembers where the chain ended."""
+        self._left.append(value)
+
     def network(self) -> Network:
-        """Returns the network of what was written so far."""
+        """Returns the network of what was written so far.
+
+        Raises:
+            InvalidValueError: If it has no nodes, or the chain left a value that nothing reads and nothing can reach.
+        """
+        if self._left:
+            reached = {name for node in self._nodes for name in node.inputs}.union(self._outputs, self.taps.values())
+            for name in self._left:
+                if name not in reached and name != self.tip:
+                    raise InvalidValueError(
+                        "the chain went on from another value, and nothing can reach this one any more",
+                        where=f"node {name!r}",
+                        hint="label it with .tap('label'), or make it an .output('label'), before .at(...)",
+                    )
         return Network(self._inputs, self._nodes, tuple(dict.fromkeys((self.tip, *self._outputs))))
 
 
@@ -162,11 +201,45 @@ class Checker(_Writer[TensorSpec]):
     Args:
         tip: Spec of the value at the end of the chain.
         taps: Specs of the labelled values.
+        shared: The first uses of layers whose parameters are shared, by word and number.
+
+    Attributes:
+        applied: What the parts apply to what, in the order of their nodes.
+        doubtful: Whether there may be an error that only the written out network shows.
     """
+
+    def __init__(
+        self, tip: TensorSpec, taps: dict[str, TensorSpec], shared: dict[tuple[str, int], Application]
+    ) -> None:
+        super().__init__(tip, taps)
+        self._applier = Applier()
+        self.shared = shared  # copied before it is changed, like the taps
+        self.applied: list[Application] = []
+        self.doubtful = False
 
     def use(self, layer: Layer, inputs: tuple[TensorSpec, ...], scope: str, sharing: _Sharing | None) -> TensorSpec:
         """Infers the output of a layer."""
-        return infer_layer(layer, inputs)
+        one = self._applier.apply(layer, inputs)
+        self.applied.append(one)
+        if sharing is not None:
+            self._share((sharing.word, sharing.next()), one)
+        return one.output
+
+    def leave(self, value: TensorSpec) -> None:
+        """Takes note that something may have been left that nothing can reach: specs do not tell values apart."""
+        self.doubtful = True
+
+    def _share(self, place: tuple[str, int], one: Application) -> None:
+        first = self.shared.get(place)
+        if first is None:
+            self.shared = {**self.shared, place: one}
+        elif _state(first) != _state(one):
+            self.doubtful = True
+
+
+def _state(one: Application) -> tuple[object, object]:
+    """What two nodes have in common when they share it."""
+    return one.layer.parameters(one.inputs), one.layer.buffers(one.inputs)
 
 
 def build(root: Root, parts: Iterable[Part]) -> Network:

@@ -136,13 +136,17 @@ class Node:
     @classmethod
     def _made(cls, name: str, layer: Layer, inputs: tuple[str, ...], shares: str | None) -> Node:
         """Makes a node of parts that are known to be right: the builder's, who made them. Half of building was checking them."""
-        node = cls.__new__(cls)
-        put = object.__setattr__
-        put(node, "name", name)
-        put(node, "layer", layer)
-        put(node, "inputs", inputs)
-        put(node, "shares", shares)
+        node = _new(cls)
+        put_name, put_layer, put_inputs, put_shares = _SLOTS
+        put_name(node, name)
+        put_layer(node, layer)
+        put_inputs(node, inputs)
+        put_shares(node, shares)
         return node
+
+
+_new = object.__new__
+_SLOTS = tuple(vars(Node)[name].__set__ for name in ("name", "layer", "inputs", "shares"))
 
 
 def _as_node(node: Any) -> Node:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from cnnbudget.dtypes import Role
 from cnnbudget.errors import CnnBudgetError, ConformanceError, ShapeError, shorten
 from cnnbudget.graph.nodes import check_network
 from cnnbudget.tensors import TensorSpec
@@ -11,8 +12,53 @@ from cnnbudget.tensors import TensorSpec
 if TYPE_CHECKING:
     from cnnbudget.graph.nodes import Network, Node
     from cnnbudget.layers.base import Layer
+    from cnnbudget.tensors import Shape
 
-__all__ = ["infer", "infer_layer", "place_of", "specs"]
+__all__ = ["Application", "Applier", "applications", "infer_layer", "place_of", "specs"]
+
+
+class Application(NamedTuple):
+    """A layer, applied to inputs: what many nodes of a network have in common."""
+
+    layer: Layer
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
+
+
+class Applier:
+    """Applies the layers of one network. Networks repeat their blocks: the same layer on the same inputs is asked once.
+
+    The same means the very same objects: that costs less to find out than equality, and demands nothing of foreign layers. So
+    that repeated blocks meet the same objects, equal outputs become one.
+    """
+
+    def __init__(self) -> None:
+        self._done: dict[tuple[int, int], Application] = {}  # which hold what their keys identify
+        self._specs: dict[Shape, TensorSpec] = {}
+
+    def apply(self, layer: Layer, inputs: tuple[TensorSpec, ...]) -> Application:
+        """Applies a layer. Errors have no place yet: see :func:`applications`.
+
+        Args:
+            layer: The layer.
+            inputs: Specs of its inputs.
+
+        Returns:
+            The application; for a layer with one input, the same one every time.
+        """
+        if len(inputs) != 1:  # merges are few, and hardly ever meet the same inputs again
+            return Application(layer, inputs, self._infer(layer, inputs))
+        key = (id(layer), id(inputs[0]))
+        known = self._done.get(key)
+        if known is None:
+            known = self._done[key] = Application(layer, inputs, self._infer(layer, inputs))
+        return known
+
+    def _infer(self, layer: Layer, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        output = infer_layer(layer, inputs)
+        if output.role is Role.ACTIVATION and output.dtype is None and output.batched:  # then its shape says all
+            return self._specs.setdefault(output.shape, output)
+        return output
 
 
 def place_of(node: Node, inputs: tuple[TensorSpec, ...]) -> str:
@@ -22,7 +68,7 @@ def place_of(node: Node, inputs: tuple[TensorSpec, ...]) -> str:
 
 
 def infer_layer(layer: Layer, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-    """Asks a layer for its output, and checks the answer. Errors have no place yet: see :func:`infer`.
+    """Asks a layer for its output, and checks the answer. Errors have no place yet.
 
     Args:
         layer: The layer.
@@ -45,27 +91,34 @@ def infer_layer(layer: Layer, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
     return output
 
 
-def infer(node: Node, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-    """Asks a node's layer for its output, and adds the place to every error.
+def applications(network: Network) -> tuple[Application, ...]:
+    """Applies every layer of a network. Iterative and linear in the number of nodes.
 
     Args:
-        node: The node.
-        inputs: Specs of its inputs.
+        network: The network.
 
     Returns:
-        The spec of its output.
+        What each node applies to what, in execution order.
 
     Raises:
-        ShapeError: If the layer cannot be applied, with the place.
-        ConformanceError: If the layer answers something else than a spec.
+        ShapeError: If a layer cannot be applied to what reaches it; the error names the node.
+        ConformanceError: If a layer answers something else than a spec.
     """
-    try:
-        return infer_layer(node.layer, inputs)
-    except CnnBudgetError as error:
-        raise error.at(place_of(node, inputs)) from None
-    except Exception as error:
-        error.add_note(f"raised by {type(node.layer).__name__}.infer at {place_of(node, inputs)}")
-        raise
+    applier = Applier()
+    made = {source.name: source.spec for source in network.inputs}
+    applied = []
+    for node in network.nodes:
+        inputs = tuple([made[name] for name in node.inputs])
+        try:
+            one = applier.apply(node.layer, inputs)
+        except CnnBudgetError as error:
+            raise error.at(place_of(node, inputs)) from None
+        except Exception as error:
+            error.add_note(f"raised by {type(node.layer).__name__}.infer at {place_of(node, inputs)}")
+            raise
+        made[node.name] = one.output
+        applied.append(one)
+    return tuple(applied)
 
 
 def specs(network: Network) -> dict[str, TensorSpec]:
@@ -86,7 +139,7 @@ def specs(network: Network) -> dict[str, TensorSpec]:
         (4, 6, 6)
     """
     check_network(network, "specs()")
-    known = {source.name: source.spec for source in network.inputs}
-    for node in network.nodes:
-        known[node.name] = infer(node, tuple([known[name] for name in node.inputs]))
-    return known
+    found = {source.name: source.spec for source in network.inputs}
+    for node, one in zip(network.nodes, applications(network), strict=True):
+        found[node.name] = one.output
+    return found

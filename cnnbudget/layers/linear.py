@@ -1,4 +1,4 @@
-"""The fully connected layer."""
+"""Fully connected layers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from attrs.validators import optional as or_none
 
 from cnnbudget.checks import int_from, is_bool, is_int
 from cnnbudget.dtypes import Role
-from cnnbudget.layers.base import Autocast, Layer, Saved, need_rank, scratch
+from cnnbudget.layers.base import Autocast, Layer, Saved, StatelessLayer, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec, axis_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "RadialBasis"]
 
 
 @frozen(repr=False)
@@ -101,3 +101,41 @@ class Linear(Layer):
             return {}
         copy = {} if training else {"moved": scratch(*inputs[0].shape)}
         return copy | {"products": scratch(*output.shape)} if self.bias else copy
+
+
+@frozen(repr=False)
+class RadialBasis(StatelessLayer):
+    """Squared distances of the input to fixed codes, one for every class: the smallest one wins.
+
+    Input ``(inputs,)``, output ``(classes,)``. No parameters; the codes, ``(classes, inputs)``, are buffers. One
+    multiply-accumulate for every number of a code, as in a linear layer. A training step keeps the input. Source: LeCun et
+    al. (1998).
+
+    Args:
+        classes: Outputs.
+
+    Example:
+        >>> from cnnbudget import Net, RadialBasis
+        >>> net = Net.input(84).then(RadialBasis(10))
+        >>> net.parameter_count, net.buffer_count
+        (0, 840)
+    """
+
+    classes: int = field(converter=int_from, validator=is_int())
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """States the output ``(classes,)``."""
+        need_rank("RadialBasis", inputs[0], least=1, most=1, hint="put Flatten() before it")
+        return TensorSpec((self.classes,))
+
+    def buffers(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape]:
+        """States the codes."""
+        return {"codes": (self.classes, inputs[0].channels)}
+
+    def macs(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> int:
+        """States one per number of a code."""
+        return self.classes * inputs[0].channels
+
+    def saved(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Saved:
+        """States that the input is kept."""
+        return Saved(inputs=(0,))

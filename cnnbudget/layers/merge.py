@@ -104,16 +104,20 @@ class Concat(StatelessLayer):
         """States the output: sizes add up along the axis."""
         shapes = _shapes_of(self, inputs, 1)
         at = axis_in(self.axis, shapes[0], "Concat.axis")
-        if len({len(shape) for shape in shapes}) > 1:
-            raise ShapeError("Concat needs inputs with the same number of axes", got=show_shapes(shapes))
-        if len({shape[:at] + shape[at + 1 :] for shape in shapes}) > 1:
+        try:
+            axes = list(zip(*shapes, strict=True))
+        except ValueError:
+            text = "Concat needs inputs with the same number of axes"
+            raise ShapeError(text, got=show_shapes(shapes)) from None
+        joined = sum(axes.pop(at))
+        if any(len(set(sizes)) > 1 for sizes in axes):
             raise ShapeError(
                 f"Concat needs inputs of equal sizes along every axis but axis {at}",
                 got=show_shapes(shapes),
                 hint="make the strides and paddings of the ways agree, or crop the larger ones",
             )
         first = shapes[0]
-        return TensorSpec((*first[:at], sum(shape[at] for shape in shapes), *first[at + 1 :]))
+        return TensorSpec((*first[:at], joined, *first[at + 1 :]))
 
     def saved(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Saved:
         """States that nothing is kept."""

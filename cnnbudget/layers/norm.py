@@ -112,7 +112,8 @@ class InstanceNorm(_Tracking):
     Input and output ``(C, *spatial)``. Parameters and buffers as in :class:`~cnnbudget.BatchNorm`, but there are none unless
     asked for. A training step keeps the input, two 32-bit statistics per channel and sample, and, as PyTorch runs it as a batch
     normalisation of ``N * C`` channels, a copy of the scale and of both running statistics for every sample. Source: Ulyanov,
-    Vedaldi and Lempitsky (2016); what is kept was measured in PyTorch.
+    Vedaldi and Lempitsky (2016); what is kept was measured in PyTorch, which refuses maps of one position, as we do unless there
+    are running statistics to normalise by.
 
     Args:
         affine: Whether it has a scale and a shift.
@@ -133,6 +134,13 @@ class InstanceNorm(_Tracking):
         """States that the output is like the input, which must have something to normalise over."""
         (value,) = inputs
         need_rank("InstanceNorm", value, least=2)
+        if prod(value.spatial) == 1 and not self.track_running_stats:
+            raise ShapeError(
+                "InstanceNorm has one value of every map, and nothing to normalise it by",
+                got=str(value.shape),
+                expected="maps of two positions or more",
+                hint="normalise before the pooling, or over the channels: LayerNorm(), GroupNorm(1)",
+            )
         return value
 
     def parameters(self, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Shape]:

@@ -252,7 +252,7 @@ class _CheckpointedPass(BackwardPass):
             segment = self._segments.get(cost.name)
             if segment is None:
                 self.builder.retain(self.kept(cost))
-            elif self.saved[cost.name] is not None:
+            elif self.kept(cost):  # a segment in which nothing is saved is never run again, and keeps nothing
                 self.builder.retain(self._boundaries[segment[0].name])
 
     def before(self, cost: NodeCost) -> None:
@@ -275,7 +275,8 @@ class _CheckpointedPass(BackwardPass):
         if segment is None:
             return ()
         first = next(other for other in segment if self.saved[other.name] is not None)
-        return self._boundaries[segment[0].name] if cost.name == first.name else ()
+        again = segment[0].name in self._done
+        return self._boundaries[segment[0].name] if again and cost.name == first.name else ()
 
 
 def _boundary(forward: ForwardPass, segment: tuple[NodeCost, ...]) -> tuple[int, ...]:

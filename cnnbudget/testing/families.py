@@ -14,14 +14,14 @@ from cnnbudget.layers import activation as act
 from cnnbudget.layers import norm, pool, rearrange, reshape
 from cnnbudget.layers.base import Layer
 from cnnbudget.layers.conv import Conv, ConvTranspose, DepthwiseConv
-from cnnbudget.layers.linear import Linear
-from cnnbudget.layers.local import LocallyConnected
+from cnnbudget.layers.linear import Linear, RadialBasis
+from cnnbudget.layers.local import LocallyConnected, TableConv
 from cnnbudget.layers.merge import Add, Concat, Maximum, Multiply
 from cnnbudget.layers.regularize import Dropout, DropPath
 from cnnbudget.layers.resize import Upsample
 from cnnbudget.layers.scale import Identity, Scale
 from cnnbudget.tensors import Shape
-from cnnbudget.testing.strategies import convolutions, draw_per_axis, fill_modes, pools, short_form, st
+from cnnbudget.testing.strategies import convolutions, draw_per_axis, fill_modes, pools, shapes, short_form, st
 from cnnbudget.windows import effective_kernel
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-__all__ = ["GROWING", "INPLACE", "KINDS", "all_layers", "merges"]
+__all__ = ["GROWING", "INPLACE", "KINDS", "all_layers", "merges", "shapes_for"]
 
 _BOOL = st.booleans()
 
@@ -99,6 +99,14 @@ def _transposed(draw: DrawFn, shape: Shape) -> ConvTranspose:
         groups=groups,
         bias=draw(_BOOL),
     )
+
+
+@st.composite
+def _tables(draw: DrawFn, shape: Shape) -> TableConv:
+    conv = draw(convolutions(shape))
+    maps = st.lists(st.sampled_from(range(shape[0])), min_size=1, max_size=5, unique=True)
+    table = draw(st.lists(maps, min_size=1, max_size=5))
+    return TableConv(table, conv.kernel, stride=conv.stride, padding=conv.padding, bias=conv.bias)
 
 
 def _sizes(most: int, rank: int) -> SearchStrategy[int | tuple[int, ...]]:
@@ -189,6 +197,7 @@ _OF_WINDOWS: dict[type[Layer], Callable[[Shape], SearchStrategy[Layer]]] = {
     ),
     ConvTranspose: _transposed,
     LocallyConnected: _of_conv(LocallyConnected, "filters", "kernel", "stride", "padding", "bias"),
+    TableConv: _tables,
     pool.MaxPool: _of_pool(pool.MaxPool),
     pool.AvgPool: _of_pool(pool.AvgPool, count_include_pad=_BOOL),
     pool.LPPool: _of_pool(pool.LPPool, norm=st.sampled_from([1, 2, 3.5])),
@@ -237,7 +246,11 @@ _OF_ALL: dict[type[Layer], Callable[[Shape], SearchStrategy[Layer]]] = {
     reshape.Slice: _slices,
 }
 
-KINDS: tuple[type[Layer], ...] = (*_OF_ALL, *_OF_WINDOWS)
+_OF_VECTORS: dict[type[Layer], Callable[[Shape], SearchStrategy[Layer]]] = {
+    RadialBasis: _like(RadialBasis, classes=st.integers(1, 9)),
+}
+
+KINDS: tuple[type[Layer], ...] = (*_OF_ALL, *_OF_WINDOWS, *_OF_VECTORS)
 """The built-in layers of one input."""
 
 INPLACE: tuple[type[Layer], ...] = tuple(kind for kind in KINDS if any(each.name == "inplace" for each in fields(kind)))
@@ -247,6 +260,29 @@ GROWING: frozenset[type[Layer]] = frozenset(
     {ConvTranspose, LocallyConnected, rearrange.Pad, rearrange.Unfold, Upsample}
 )
 """Those of them that make much of little: large outputs, or many parameters."""
+
+
+def shapes_for(kind: type[Layer], *, max_size: int = 12) -> SearchStrategy[Shape]:
+    """Draws shapes that every layer of a class takes.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        max_size: The largest spatial axis.
+
+    Returns:
+        A strategy of ``(C, *spatial)``.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from cnnbudget import RadialBasis
+        >>> @given(shapes_for(RadialBasis))
+        ... def is_a_vector(shape):
+        ...     assert len(shape) == 1
+        >>> is_a_vector()
+    """
+    if kind in _OF_VECTORS:
+        return shapes(rank=0)
+    return shapes(max_size=max_size).filter(lambda shape: prod(shape[1:]) > 1)
 
 
 @st.composite
@@ -269,7 +305,7 @@ def all_layers(draw: DrawFn, shape: Shape, kinds: Iterable[type[Layer]] = KINDS)
         ...     assert min(Net.input(4, 6, 6).then(layer).output_shape) > 0
         >>> has_an_output()
     """
-    table = _OF_ALL if len(shape) == 1 else {**_OF_ALL, **_OF_WINDOWS}
+    table = _OF_ALL | (_OF_VECTORS if len(shape) == 1 else _OF_WINDOWS)
     refused = norm.InstanceNorm if prod(shape[1:]) == 1 else None  # PyTorch has no statistics of one value
     return draw(table[draw(st.sampled_from([kind for kind in kinds if kind in table and kind is not refused]))](shape))
 

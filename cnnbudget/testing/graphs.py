@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from cnnbudget.graph.block import Block, Branch, Join, Output, Part, Repeat, Tap
+from cnnbudget.graph.block import At, Block, Branch, Join, Output, Part, Repeat, Tap
 from cnnbudget.layers.base import Layer
 from cnnbudget.layers.conv import Conv
 from cnnbudget.layers.linear import Linear
@@ -75,6 +75,7 @@ class _Writer:
                 kinds += [self.join] * 2
             if level:
                 kinds += [self.block, self.repeat, self.branch, self.branch, self.residual, self.share, self.output]
+                kinds += [self.at] * bool(self.taps)
             more, tip = self.draw(st.sampled_from(kinds))(tip, level - 1)
             parts += more
         return parts, tip
@@ -181,6 +182,15 @@ class _Writer:
         merge = self.in_place(self.draw(st.sampled_from(fitting)), tip)
         return [*parts, Join(label, merge=merge)], tip.after(merge, other)
 
+    def at(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
+        """Goes on from a label, and comes back to where the chain was."""
+        self.words += 1
+        here, label = f"here{self.words}", self.draw(st.sampled_from(sorted(self.taps)))
+        parts, end = self.chain(_Tip(self.taps[label]), level, 2)
+        more, end = self.to(end, tip.shape)
+        merge = self.in_place(self.draw(st.sampled_from([Concat(), Add(), Multiply(), Maximum()])), end)
+        return [Tap(here), At(label), *parts, *more, Join(here, merge=merge)], end.after(merge, tip.shape)
+
     def output(self, tip: _Tip, level: int) -> tuple[list[Part], _Tip]:
         start = evolve(tip, free=False)
         parts, end = self.chain(start, level, 2) if self.draw(st.booleans()) else ([], start)
@@ -196,9 +206,9 @@ class _Writer:
 def blocks(draw: DrawFn, shape: Shape, *, max_parts: int = 5, levels: int = 2, inplace: bool = True) -> Block:
     """Draws nested blocks of every built-in layer that can be applied to a shape.
 
-    They hold named scopes, repetitions, branches, residuals with and without a projection, taps and joins, layers that share
-    their parameters, further outputs, and in-place layers; whatever they join they have labelled themselves. The labels and the
-    words of sharing of two blocks may be the same.
+    They hold named scopes, repetitions, branches, residuals with and without a projection, taps, joins and starts at taps,
+    layers that share their parameters, further outputs, and in-place layers; whatever they join they have labelled themselves.
+    The labels and the words of sharing of two blocks may be the same.
 
     Args:
         draw: Given by hypothesis.

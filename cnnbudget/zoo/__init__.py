@@ -58,7 +58,7 @@ from cnnbudget.zoo.segmentation import deeplabv3_resnet50, deeplabv3_resnet101, 
 from cnnbudget.zoo.shufflenet import shufflenet_v2_x0_5, shufflenet_v2_x1_0, shufflenet_v2_x1_5, shufflenet_v2_x2_0
 from cnnbudget.zoo.squeezenet import squeezenet1_0, squeezenet1_1
 from cnnbudget.zoo.unet import unet
-from cnnbudget.zoo.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from cnnbudget.zoo.vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16_c, vgg19, vgg19_bn
 from cnnbudget.zoo.xception import xception
 
 __all__ = [
@@ -138,10 +138,12 @@ __all__ = [
     "unet",
     "vgg11",
     "vgg11_bn",
+    "vgg11_lrn",
     "vgg13",
     "vgg13_bn",
     "vgg16",
     "vgg16_bn",
+    "vgg16_c",
     "vgg19",
     "vgg19_bn",
     "wide_resnet101_2",

@@ -13,6 +13,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
     from cnnbudget.tensors import Shape
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["alexnet", "alexnet_2012"]
 
 
-def alexnet(*, num_classes: int = 1000, dropout: float = 0.5, input_shape: Shape = (3, 224, 224)) -> Net:
+def alexnet(
+    *, num_classes: int = 1000, dropout: float = 0.5, width: float = 1, input_shape: Shape = (3, 224, 224)
+) -> Net:
     """AlexNet in one tower, without local response normalisation, as torchvision has it.
 
     Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014). Adaptive pooling before the linear
@@ -29,6 +32,7 @@ def alexnet(*, num_classes: int = 1000, dropout: float = 0.5, input_shape: Shape
     Args:
         num_classes: Outputs.
         dropout: Rate of the dropout before the first two linear layers.
+        width: Factor on all feature maps and hidden units.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -39,16 +43,17 @@ def alexnet(*, num_classes: int = 1000, dropout: float = 0.5, input_shape: Shape
         >>> alexnet().parameter_count
         61100840
     """
+    hidden = scaled(4096, width)
     return (
         Net.input(*input_shape)
         .then(
-            _conv(64, 11, stride=4, padding=2),
+            _conv(scaled(64, width), 11, stride=4, padding=2),
             MaxPool(3, stride=2),
-            _conv(192, 5, padding=2),
+            _conv(scaled(192, width), 5, padding=2),
             MaxPool(3, stride=2),
-            _conv(384, 3, padding=1),
-            _conv(256, 3, padding=1),
-            _conv(256, 3, padding=1),
+            _conv(scaled(384, width), 3, padding=1),
+            _conv(scaled(256, width), 3, padding=1),
+            _conv(scaled(256, width), 3, padding=1),
             MaxPool(3, stride=2),
             name="features",
         )
@@ -56,10 +61,10 @@ def alexnet(*, num_classes: int = 1000, dropout: float = 0.5, input_shape: Shape
         .then(Flatten())
         .then(
             Dropout(dropout),
-            Linear(4096),
+            Linear(hidden),
             ReLU(inplace=True),
             Dropout(dropout),
-            Linear(4096),
+            Linear(hidden),
             ReLU(inplace=True),
             Linear(num_classes),
             name="classifier",
@@ -77,6 +82,7 @@ def alexnet_2012(
     dropout: float = 0.5,
     groups: int = 2,
     padding: int = 0,
+    width: float = 1,
     input_shape: Shape = (3, 227, 227),
 ) -> Net:
     """AlexNet as it won: two groups of feature maps, one on each GPU, and local response normalisation after two layers.
@@ -93,6 +99,7 @@ def alexnet_2012(
         dropout: Rate of the dropout after the first two linear layers.
         groups: Groups of the second, fourth and fifth convolution; 1 for a single GPU.
         padding: Padding of the first convolution: 2 gives an image of 224x224 the shapes of 227x227.
+        width: Factor on all feature maps, to the nearest multiple of the groups, and on hidden units.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -104,32 +111,33 @@ def alexnet_2012(
         >>> net.parameter_count, net.costs()["features/conv"].output_shape
         (60965224, (96, 55, 55))
     """
+    hidden = scaled(4096, width)
     return (
         Net.input(*input_shape)
         .then(
-            Conv(96, 11, stride=4, padding=padding),
+            Conv(scaled(96, width, groups), 11, stride=4, padding=padding),
             ReLU(),
             LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0),
             MaxPool(3, stride=2),
-            Conv(256, 5, padding=2, groups=groups),
+            Conv(scaled(256, width, groups), 5, padding=2, groups=groups),
             ReLU(),
             LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0),
             MaxPool(3, stride=2),
-            Conv(384, 3, padding=1),
+            Conv(scaled(384, width, groups), 3, padding=1),
             ReLU(),
-            Conv(384, 3, padding=1, groups=groups),
+            Conv(scaled(384, width, groups), 3, padding=1, groups=groups),
             ReLU(),
-            Conv(256, 3, padding=1, groups=groups),
+            Conv(scaled(256, width, groups), 3, padding=1, groups=groups),
             ReLU(),
             MaxPool(3, stride=2),
             name="features",
         )
         .then(Flatten())
         .then(
-            Linear(4096),
+            Linear(hidden),
             ReLU(),
             Dropout(dropout),
-            Linear(4096),
+            Linear(hidden),
             ReLU(),
             Dropout(dropout),
             Linear(num_classes),

@@ -37,26 +37,21 @@ def _before(*parts: Part) -> Block:
     return Block(BatchNorm(count_batches=True), ReLU(inplace=True), *parts)
 
 
-def _label(number: int) -> str:
-    return f"denselayer{number}"
-
-
-def _dense_layer(number: int, growth_rate: int, dropout: float) -> Block:
+def _dense_layer(name: str, earlier: Sequence[str], body: Block) -> Block:
     """Concatenates the block's input, from which it starts, with the maps of the layers before it; adds its own."""
-    earlier = [_label(before) for before in range(1, number)]
-    return Block(
-        Join(*earlier) if earlier else Concat(),  # the first one copies its input: a concatenation of one
-        _before(Conv(4 * growth_rate, 1, bias=False)),
-        _before(Conv(growth_rate, 3, padding=1, bias=False)),
-        *([Dropout(dropout)] if dropout else []),
-        Tap(_label(number)),
-        name=_label(number),
-    )
+    start = Join(*earlier) if earlier else Concat()  # the first one copies its input: a concatenation of one
+    return Block(start, body, Tap(name), name=name)
 
 
 def _dense_block(depth: int, growth_rate: int, dropout: float, *, name: str) -> Block:
     """All layers start from the block's input, and reach each other's maps by their labels."""
-    layers = [_dense_layer(number, growth_rate, dropout) for number in range(1, depth + 1)]
+    body = Block(
+        _before(Conv(4 * growth_rate, 1, bias=False)),
+        _before(Conv(growth_rate, 3, padding=1, bias=False)),
+        *([Dropout(dropout)] if dropout else []),
+    )
+    names = [f"denselayer{number}" for number in range(1, depth + 1)]
+    layers = [_dense_layer(name, names[:before], body) for before, name in enumerate(names)]
     return Block(Branch(None, *layers, merge=Concat()), name=name)
 
 

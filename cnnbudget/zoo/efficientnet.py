@@ -98,20 +98,22 @@ _V2_L = (
 def _mbconv(channels: int, stage: _Stage, stride: int) -> Block:
     """MobileNet's inverted residual with squeeze-and-excitation; a quarter of the unit's input is what it squeezes to."""
     inner = round_channels(stage.expansion * channels)
-    return Block(
+    steps = [
         *([] if inner == channels else [conv_unit(inner, 1, _SWISH)]),
         conv_unit(inner, stage.kernel, _SWISH, stride=stride, groups=inner),
         squeeze_excitation(inner, max(1, channels // 4), _SWISH, Sigmoid()),
         conv_unit(stage.filters, 1),
-    )
+    ]
+    return Block(*numbered(steps), name="block")
 
 
 def _fused_mbconv(channels: int, stage: _Stage, stride: int) -> Block:
     """A full convolution that widens, and a 1x1 one that narrows again; where nothing is widened, the first one alone."""
     inner = round_channels(stage.expansion * channels)
-    if inner == channels:
-        return conv_unit(stage.filters, stage.kernel, _SWISH, stride=stride)
-    return Block(conv_unit(inner, stage.kernel, _SWISH, stride=stride), conv_unit(stage.filters, 1))
+    steps = [conv_unit(stage.filters, stage.kernel, _SWISH, stride=stride)]
+    if inner != channels:
+        steps = [conv_unit(inner, stage.kernel, _SWISH, stride=stride), conv_unit(stage.filters, 1)]
+    return Block(*numbered(steps), name="block")
 
 
 def _stages(channels: int, stages: Sequence[_Stage], drop_path: float) -> list[Block]:

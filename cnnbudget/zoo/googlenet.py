@@ -6,6 +6,7 @@ inference nobody needs them: ask for ``aux_logits=False``.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cnnbudget.graph.block import Block, Branch
@@ -17,6 +18,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, AvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ def googlenet(
     aux_logits: bool = True,
     dropout: float = 0.2,
     dropout_aux: float = 0.7,
+    width: float = 1,
     input_shape: Shape = (3, 224, 224),
 ) -> Net:
     """GoogLeNet with batch normalisation, as torchvision has it.
@@ -47,6 +50,7 @@ def googlenet(
         aux_logits: Whether it has the two auxiliary heads.
         dropout: Rate of the dropout before the last layer.
         dropout_aux: Rate of the dropout in the auxiliary heads.
+        width: Factor on all feature maps and hidden units.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -57,24 +61,26 @@ def googlenet(
         >>> googlenet().parameter_count, googlenet(aux_logits=False).parameter_count
         (13004888, 6624904)
     """
+    unit = partial(_normalised, width)
     head = Block(
         AdaptiveAvgPool(4),
-        _normalised(128, 1, name="conv"),
+        unit(128, 1, name="conv"),
         Flatten(),
-        Block(Linear(1024), ReLU(inplace=True), name="fc1"),
+        Block(Linear(scaled(1024, width)), name="fc1"),
+        ReLU(inplace=True),
         Dropout(dropout_aux),
         Block(Linear(num_classes), name="fc2"),
     )
     stem = (
         Net.input(*input_shape)
-        .then(_normalised(64, 7, stride=2, padding=3, name="conv1"))
+        .then(unit(64, 7, stride=2, padding=3, name="conv1"))
         .then(_max_pool(3), name="maxpool1")
-        .then(_normalised(64, 1, name="conv2"))
-        .then(_normalised(192, 3, padding=1, name="conv3"))
+        .then(unit(64, 1, name="conv2"))
+        .then(unit(192, 3, padding=1, name="conv3"))
         .then(_max_pool(3), name="maxpool2")
     )
     return (
-        _inceptions(stem, _normalised, wide=3, last_pool=2, head=head if aux_logits else None)
+        _inceptions(stem, unit, wide=3, last_pool=2, head=head if aux_logits else None)
         .then(AdaptiveAvgPool(1), name="avgpool")
         .then(Flatten(), Dropout(dropout))
         .then(Linear(num_classes), name="fc")
@@ -87,6 +93,7 @@ def googlenet_2014(
     aux_logits: bool = True,
     dropout: float = 0.4,
     dropout_aux: float = 0.7,
+    width: float = 1,
     input_shape: Shape = (3, 224, 224),
 ) -> Net:
     """GoogLeNet as the paper has it: local response normalisation in the stem, biases, 5x5 convolutions.
@@ -106,6 +113,7 @@ def googlenet_2014(
         aux_logits: Whether it has the two auxiliary heads.
         dropout: Rate of the dropout before the last layer.
         dropout_aux: Rate of the dropout in the auxiliary heads.
+        width: Factor on all feature maps and hidden units.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -116,41 +124,47 @@ def googlenet_2014(
         >>> googlenet_2014().parameter_count, googlenet_2014(aux_logits=False).parameter_count
         (13378280, 6998552)
     """
+    unit = partial(_plain, width)
     head = Block(
         AvgPool(5, stride=3),
-        _plain(128, 1, name="conv"),
+        unit(128, 1, name="conv"),
         Flatten(),
-        Block(Linear(1024), ReLU(), name="fc1"),
+        Block(Linear(scaled(1024, width)), name="fc1"),
+        ReLU(),
         Dropout(dropout_aux),
         Block(Linear(num_classes), name="fc2"),
     )
     stem = (
         Net.input(*input_shape)
-        .then(_plain(64, 7, stride=2, padding=3, name="conv1"))
+        .then(unit(64, 7, stride=2, padding=3, name="conv1"))
         .then(_max_pool(3), LocalResponseNorm(5), name="maxpool1")
-        .then(_plain(64, 1, name="conv2"))
-        .then(_plain(192, 3, padding=1, name="conv3"))
+        .then(unit(64, 1, name="conv2"))
+        .then(unit(192, 3, padding=1, name="conv3"))
         .then(LocalResponseNorm(5), _max_pool(3), name="maxpool2")
     )
     return (
-        _inceptions(stem, _plain, wide=5, last_pool=3, head=head if aux_logits else None)
+        _inceptions(stem, unit, wide=5, last_pool=3, head=head if aux_logits else None)
         .then(AdaptiveAvgPool(1), name="avgpool")
         .then(Flatten(), Dropout(dropout))
         .then(Linear(num_classes), name="fc")
     )
 
 
-def _normalised(filters: int, kernel: int, *, stride: int = 1, padding: int = 0, name: str | None = None) -> Block:
+def _normalised(
+    width: float, filters: int, kernel: int, *, stride: int = 1, padding: int = 0, name: str | None = None
+) -> Block:
     return Block(
-        Conv(filters, kernel, stride=stride, padding=padding, bias=False),
+        Conv(scaled(filters, width), kernel, stride=stride, padding=padding, bias=False),
         BatchNorm(count_batches=True),
         ReLU(inplace=True),
         name=name,
     )
 
 
-def _plain(filters: int, kernel: int, *, stride: int = 1, padding: int = 0, name: str | None = None) -> Block:
-    return Block(Conv(filters, kernel, stride=stride, padding=padding), ReLU(), name=name)
+def _plain(
+    width: float, filters: int, kernel: int, *, stride: int = 1, padding: int = 0, name: str | None = None
+) -> Block:
+    return Block(Conv(scaled(filters, width), kernel, stride=stride, padding=padding), ReLU(), name=name)
 
 
 def _max_pool(kernel: int) -> MaxPool:
@@ -165,9 +179,9 @@ def _inceptions(net: Net, unit: Unit, *, wide: int, last_pool: int, head: Block 
         return Block(
             Branch(
                 Block(unit(one, 1), name="branch1"),
-                Block(unit(reduce3, 1), unit(three, 3, padding=1), name="branch2"),
-                Block(unit(reduce5, 1), unit(five, wide, padding=wide // 2), name="branch3"),
-                Block(MaxPool(3, stride=1, padding=1, ceil_mode=True), unit(pool, 1), name="branch4"),
+                Block(unit(reduce3, 1, name="0"), unit(three, 3, padding=1, name="1"), name="branch2"),
+                Block(unit(reduce5, 1, name="0"), unit(five, wide, padding=wide // 2, name="1"), name="branch3"),
+                Block(MaxPool(3, stride=1, padding=1, ceil_mode=True), unit(pool, 1, name="1"), name="branch4"),
             ),
             name=f"inception{name}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cnnbudget.errors import ShapeError
@@ -14,17 +15,26 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, AvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cnnbudget.tensors import Shape
 
     Axes = int | tuple[int, int]
+    Unit = Callable[..., Block]
 
 __all__ = ["inception_v3"]
 
 
 def inception_v3(
-    *, num_classes: int = 1000, aux_logits: bool = True, dropout: float = 0.5, input_shape: Shape = (3, 299, 299)
+    *,
+    num_classes: int = 1000,
+    aux_logits: bool = True,
+    dropout: float = 0.5,
+    width: float = 1,
+    input_shape: Shape = (3, 299, 299),
 ) -> Net:
     """Inception v3, as torchvision has it.
 
@@ -37,6 +47,7 @@ def inception_v3(
         num_classes: Outputs, of every head.
         aux_logits: Whether it has the auxiliary head.
         dropout: Rate of the dropout before the last layer.
+        width: Factor on all feature maps.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -50,115 +61,124 @@ def inception_v3(
         >>> inception_v3().parameter_count, inception_v3(aux_logits=False).parameter_count
         (27161264, 23834568)
     """
+    unit = partial(_conv, width)
     net = (
         Net.input(*input_shape)
-        .then(_conv(32, 3, stride=2), name="Conv2d_1a_3x3")
-        .then(_conv(32, 3), name="Conv2d_2a_3x3")
-        .then(_conv(64, 3, padding=1), name="Conv2d_2b_3x3")
+        .then(unit(32, 3, stride=2), name="Conv2d_1a_3x3")
+        .then(unit(32, 3), name="Conv2d_2a_3x3")
+        .then(unit(64, 3, padding=1), name="Conv2d_2b_3x3")
         .then(MaxPool(3, stride=2), name="maxpool1")
-        .then(_conv(80, 1), name="Conv2d_3b_1x1")
-        .then(_conv(192, 3), name="Conv2d_4a_3x3")
+        .then(unit(80, 1), name="Conv2d_3b_1x1")
+        .then(unit(192, 3), name="Conv2d_4a_3x3")
         .then(MaxPool(3, stride=2), name="maxpool2")
-        .then(_module_a(32), name="Mixed_5b")
-        .then(_module_a(64), name="Mixed_5c")
-        .then(_module_a(64), name="Mixed_5d")
-        .then(_reduction_b(), name="Mixed_6a")
-        .then(_module_c(128), name="Mixed_6b")
-        .then(_module_c(160), name="Mixed_6c")
-        .then(_module_c(160), name="Mixed_6d")
-        .then(_module_c(192), name="Mixed_6e")
+        .then(_module_a(unit, 32), name="Mixed_5b")
+        .then(_module_a(unit, 64), name="Mixed_5c")
+        .then(_module_a(unit, 64), name="Mixed_5d")
+        .then(_reduction_b(unit), name="Mixed_6a")
+        .then(_module_c(unit, 128), name="Mixed_6b")
+        .then(_module_c(unit, 160), name="Mixed_6c")
+        .then(_module_c(unit, 160), name="Mixed_6d")
+        .then(_module_c(unit, 192), name="Mixed_6e")
     )
     if aux_logits:
-        net = net.output("AuxLogits", _auxiliary(num_classes, net.output_shape))
+        net = net.output("AuxLogits", _auxiliary(unit, num_classes, net.output_shape))
     return (
-        net.then(_reduction_d(), name="Mixed_7a")
-        .then(_module_e(), name="Mixed_7b")
-        .then(_module_e(), name="Mixed_7c")
+        net.then(_reduction_d(unit), name="Mixed_7a")
+        .then(_module_e(unit), name="Mixed_7b")
+        .then(_module_e(unit), name="Mixed_7c")
         .then(AdaptiveAvgPool(1), name="avgpool")
         .then(Dropout(dropout), Flatten())
         .then(Linear(num_classes), name="fc")
     )
 
 
-def _conv(filters: int, kernel: Axes, *, stride: int = 1, padding: Axes = 0) -> Block:
+def _conv(width: float, filters: int, kernel: Axes, *, stride: int = 1, padding: Axes = 0) -> Block:
     return Block(
-        Conv(filters, kernel, stride=stride, padding=padding, bias=False),
+        Conv(scaled(filters, width), kernel, stride=stride, padding=padding, bias=False),
         BatchNorm(count_batches=True),
         ReLU(inplace=True),
     )
 
 
-def _row(filters: int, size: int) -> Block:
+def _row(unit: Unit, filters: int, size: int) -> Block:
     """A window of one row."""
-    return _conv(filters, (1, size), padding=(0, size // 2))
+    return unit(filters, (1, size), padding=(0, size // 2))
 
 
-def _column(filters: int, size: int) -> Block:
+def _column(unit: Unit, filters: int, size: int) -> Block:
     """A window of one column."""
-    return _conv(filters, (size, 1), padding=(size // 2, 0))
+    return unit(filters, (size, 1), padding=(size // 2, 0))
 
 
-def _pool_branch(filters: int) -> Block:
-    return Block(AvgPool(3, stride=1, padding=1), _conv(filters, 1), name="branch_pool")
+def _steps(name: str, *units: Block) -> Block:
+    """Units one after the other, each in a scope of its own."""
+    return Block(*[Block(unit, name=f"{name}_{number}") for number, unit in enumerate(units, start=1)])
 
 
-def _module_a(pooled: int) -> Branch:
+def _pool_branch(unit: Unit, filters: int) -> Block:
+    return Block(AvgPool(3, stride=1, padding=1), Block(unit(filters, 1), name="branch_pool"))
+
+
+def _module_a(unit: Unit, pooled: int) -> Branch:
     """Figure 5 of the paper: a 5x5 window, and the same made of two 3x3 ones."""
     return Branch(
-        Block(_conv(64, 1), name="branch1x1"),
-        Block(_conv(48, 1), _conv(64, 5, padding=2), name="branch5x5"),
-        Block(_conv(64, 1), _conv(96, 3, padding=1), _conv(96, 3, padding=1), name="branch3x3dbl"),
-        _pool_branch(pooled),
+        Block(unit(64, 1), name="branch1x1"),
+        _steps("branch5x5", unit(48, 1), unit(64, 5, padding=2)),
+        _steps("branch3x3dbl", unit(64, 1), unit(96, 3, padding=1), unit(96, 3, padding=1)),
+        _pool_branch(unit, pooled),
     )
 
 
-def _reduction_b() -> Branch:
+def _reduction_b(unit: Unit) -> Branch:
     """Figure 10 of the paper: halves the maps' size without a bottleneck."""
     return Branch(
-        Block(_conv(384, 3, stride=2), name="branch3x3"),
-        Block(_conv(64, 1), _conv(96, 3, padding=1), _conv(96, 3, stride=2), name="branch3x3dbl"),
-        Block(MaxPool(3, stride=2), name="branch_pool"),
+        Block(unit(384, 3, stride=2), name="branch3x3"),
+        _steps("branch3x3dbl", unit(64, 1), unit(96, 3, padding=1), unit(96, 3, stride=2)),
+        MaxPool(3, stride=2),
     )
 
 
-def _module_c(narrow: int) -> Branch:
+def _module_c(unit: Unit, narrow: int) -> Branch:
     """Figure 6 of the paper: 7x7 windows made of rows and columns."""
     return Branch(
-        Block(_conv(192, 1), name="branch1x1"),
-        Block(_conv(narrow, 1), _row(narrow, 7), _column(192, 7), name="branch7x7"),
-        Block(
-            _conv(narrow, 1),
-            _column(narrow, 7),
-            _row(narrow, 7),
-            _column(narrow, 7),
-            _row(192, 7),
-            name="branch7x7dbl",
+        Block(unit(192, 1), name="branch1x1"),
+        _steps("branch7x7", unit(narrow, 1), _row(unit, narrow, 7), _column(unit, 192, 7)),
+        _steps(
+            "branch7x7dbl",
+            unit(narrow, 1),
+            _column(unit, narrow, 7),
+            _row(unit, narrow, 7),
+            _column(unit, narrow, 7),
+            _row(unit, 192, 7),
         ),
-        _pool_branch(192),
+        _pool_branch(unit, 192),
     )
 
 
-def _reduction_d() -> Branch:
+def _reduction_d(unit: Unit) -> Branch:
     """Halves the maps' size, after a 7x7 window in one of the ways."""
     return Branch(
-        Block(_conv(192, 1), _conv(320, 3, stride=2), name="branch3x3"),
-        Block(_conv(192, 1), _row(192, 7), _column(192, 7), _conv(192, 3, stride=2), name="branch7x7x3"),
-        Block(MaxPool(3, stride=2), name="branch_pool"),
+        _steps("branch3x3", unit(192, 1), unit(320, 3, stride=2)),
+        _steps("branch7x7x3", unit(192, 1), _row(unit, 192, 7), _column(unit, 192, 7), unit(192, 3, stride=2)),
+        MaxPool(3, stride=2),
     )
 
 
-def _module_e() -> Branch:
+def _module_e(unit: Unit) -> Branch:
     """Figure 7 of the paper: rows and columns side by side, for many maps of 8x8."""
-    sides = Branch(_row(384, 3), _column(384, 3))
+
+    def sides(name: str) -> Branch:
+        return Branch(Block(_row(unit, 384, 3), name=f"{name}a"), Block(_column(unit, 384, 3), name=f"{name}b"))
+
     return Branch(
-        Block(_conv(320, 1), name="branch1x1"),
-        Block(_conv(384, 1), sides, name="branch3x3"),
-        Block(_conv(448, 1), _conv(384, 3, padding=1), sides, name="branch3x3dbl"),
-        _pool_branch(192),
+        Block(unit(320, 1), name="branch1x1"),
+        Block(_steps("branch3x3", unit(384, 1)), sides("branch3x3_2")),
+        Block(_steps("branch3x3dbl", unit(448, 1), unit(384, 3, padding=1)), sides("branch3x3dbl_3")),
+        _pool_branch(unit, 192),
     )
 
 
-def _auxiliary(num_classes: int, shape: Shape) -> Block:
+def _auxiliary(unit: Unit, num_classes: int, shape: Shape) -> Block:
     """The second head: pooling with 5x5 windows leaves 5x5 positions of 17x17, and a 5x5 convolution one."""
     if min(shape[1:]) < 17:
         raise ShapeError(
@@ -169,8 +189,8 @@ def _auxiliary(num_classes: int, shape: Shape) -> Block:
         )
     return Block(
         AvgPool(5, stride=3),
-        Block(_conv(128, 1), name="conv0"),
-        Block(_conv(768, 5), name="conv1"),
+        Block(unit(128, 1), name="conv0"),
+        Block(unit(768, 5), name="conv1"),
         AdaptiveAvgPool(1),
         Flatten(),
         Block(Linear(num_classes), name="fc"),

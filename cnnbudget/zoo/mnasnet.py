@@ -39,6 +39,7 @@ def _inverted_residual(channels: int, filters: int, expansion: int, kernel: int,
         conv_unit(inner, 1, _RELU),
         conv_unit(inner, kernel, _RELU, stride=stride, groups=inner),
         conv_unit(filters, 1),
+        name="layers",
     )
     return Block(Branch(body, None, merge=Add())) if stride == 1 and channels == filters else body
 
@@ -59,7 +60,7 @@ def _mnasnet(width: float, num_classes: int, input_shape: Shape, dropout: float)
         channels = filters
     return (
         Net.input(*input_shape)
-        .then(*numbered([*stem, *stacks, conv_unit(1280, 1, _RELU)]), name="layers")
+        .then(*stem, *numbered(stacks, start=8), conv_unit(1280, 1, _RELU), name="layers")
         .then(GlobalAvgPool())
         .then(Dropout(dropout, inplace=True), Linear(num_classes), name="classifier")
     )

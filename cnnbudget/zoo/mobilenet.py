@@ -83,16 +83,17 @@ def conv_unit(
     )
 
 
-def numbered(parts: Iterable[Part]) -> list[Block]:
+def numbered(parts: Iterable[Part], start: int = 0) -> list[Block]:
     """Gives every part a scope of its own: ``0``, ``1``, ..., as the children of a sequence are called in PyTorch.
 
     Args:
         parts: Layers and blocks.
+        start: The first number.
 
     Returns:
         The scopes.
     """
-    return [Block(part, name=str(number)) for number, part in enumerate(parts)]
+    return [Block(part, name=str(number)) for number, part in enumerate(parts, start)]
 
 
 _V1_UNITS = (
@@ -183,11 +184,9 @@ _V2_STAGES = (
 def _inverted_residual(channels: int, filters: int, expansion: int, stride: int) -> Block:
     """Widens, looks around, and narrows again without an activation; what keeps its shape has a skip connection."""
     inner = expansion * channels
-    body = Block(
-        *([] if expansion == 1 else [conv_unit(inner, 1, ReLU6(inplace=True))]),
-        conv_unit(inner, 3, ReLU6(inplace=True), stride=stride, groups=inner),
-        conv_unit(filters, 1),
-    )
+    units = [] if expansion == 1 else [conv_unit(inner, 1, ReLU6(inplace=True))]
+    units.append(conv_unit(inner, 3, ReLU6(inplace=True), stride=stride, groups=inner))
+    body = Block(*numbered(units), conv_unit(filters, 1), name="conv")
     return Block(Branch(None, body, merge=Add())) if stride == 1 and channels == filters else body
 
 

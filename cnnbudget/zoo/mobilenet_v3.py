@@ -90,19 +90,20 @@ def squeeze_excitation(channels: int, squeezed: int, activation: Layer, gate: La
         The block.
     """
     factors = Block(AdaptiveAvgPool(1), Conv(squeezed, 1), activation, Conv(channels, 1), gate)
-    return Block(Branch(factors, None, merge=Multiply()), name="se")
+    return Block(Branch(factors, None, merge=Multiply()))
 
 
 def _inverted_residual(channels: int, unit: _Unit, *, dilated: bool) -> Block:
     """Widens, looks around, weighs the maps, and narrows again; what keeps its shape has a skip connection."""
     inner, filters = unit.inner, unit.filters
     stride, dilation = (1, 2) if dilated and unit.tail else (unit.stride, 1)
-    body = Block(
+    steps = [
         *([] if inner == channels else [conv_unit(inner, 1, unit.activation)]),
         conv_unit(inner, unit.kernel, unit.activation, stride=stride, dilation=dilation, groups=inner),
         *([squeeze_excitation(inner, round_channels(inner // 4), ReLU(), Hardsigmoid())] if unit.squeeze else []),
         conv_unit(filters, 1),
-    )
+    ]
+    body = Block(*numbered(steps), name="block")
     skips = unit.stride == 1 and channels == filters
     return Block(Branch(body, None, merge=Add(inplace=True))) if skips else body
 

@@ -1,8 +1,7 @@
 """NASNet: two kinds of cells that a search found on small images, stacked.
 
 A *normal* cell keeps the maps' size, a *reduction* cell halves it. Both read the two values before them, add five pairs of what
-they compute, and concatenate the sums. A cell reads further back than a chain's end, so the networks are written node by
-node.
+they compute, and concatenate the sums: a chain of cells that label what they make, and start at labels.
 
 Source: Zoph, Vasudevan, Shlens and Le, "Learning transferable architectures for scalable image recognition" (2018); Keras, for
 how a value of another shape is adjusted. Keras pads for its strided layers in layers of their own; here they pad themselves,
@@ -13,13 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnbudget.graph.naming import Namer
-from cnnbudget.graph.nodes import Input, Network, Node
+from cnnbudget.graph.block import At, Block, Branch, Join, Tap
 from cnnbudget.layers.activation import ReLU
-from cnnbudget.layers.base import word_of
 from cnnbudget.layers.conv import Conv
 from cnnbudget.layers.linear import Linear
-from cnnbudget.layers.merge import Add, Concat
+from cnnbudget.layers.merge import Add
 from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.layers.pool import AvgPool, GlobalAvgPool, MaxPool
 from cnnbudget.layers.rearrange import Pad
@@ -28,138 +25,118 @@ from cnnbudget.net import Net
 from cnnbudget.zoo.xception import separable
 
 if TYPE_CHECKING:
-    from cnnbudget.layers.base import Layer
+    from cnnbudget.graph.block import Part
     from cnnbudget.tensors import Shape
 
 __all__ = ["nasnet_large", "nasnet_mobile"]
 
 
 class _Value(NamedTuple):
-    """A value that cells read."""
+    """A value that cells read, by the label of its tap."""
 
-    name: str
+    label: str
     channels: int
     halvings: int
 
 
-class _Writer:
-    """Writes nodes; every method returns the name of the value that it made."""
+_MEAN = AvgPool(3, stride=1, padding="same", count_include_pad=False)
+_COARSE_MEAN, _COARSE_MAX = _MEAN.evolve(stride=2), MaxPool(3, stride=2, padding="same")
 
-    def __init__(self, input_shape: Shape) -> None:
-        self._input = Input("input", input_shape)
-        self._nodes: list[Node] = []
-        self._names = Namer(["input"])
 
-    def net(self, output: str) -> Net:
-        """The net of all nodes."""
-        return Net.from_network(Network((self._input,), tuple(self._nodes), (output,)))
+def _separable(filters: int, kernel: int, stride: int = 1) -> Block:
+    """Two separable convolutions, each behind a ReLU and before a normalisation; the first one has the stride."""
+    first, second = separable(filters, kernel, stride=stride), separable(filters, kernel)
+    return Block(ReLU(), *first, BatchNorm(), ReLU(), *second, BatchNorm())
 
-    def merge(self, scope: str, layer: Layer, *values: str) -> str:
-        """One layer that reads several values."""
-        name = self._names.fresh(f"{scope}/{word_of(type(layer))}")
-        self._nodes.append(Node(name, layer, values))
-        return name
 
-    def chain(self, scope: str, value: str, *layers: Layer) -> str:
-        """Layers one after the other."""
-        for layer in layers:
-            value = self.merge(scope, layer, value)
-        return value
+def _squeeze(filters: int) -> Block:
+    """Changes the number of maps."""
+    return Block(ReLU(), Conv(filters, 1, bias=False), BatchNorm())
 
-    def separable(self, scope: str, value: str, filters: int, kernel: int, stride: int = 1) -> str:
-        """Two separable convolutions, each behind a ReLU and before a normalisation; the first one has the stride."""
-        first, second = separable(filters, kernel, stride=stride), separable(filters, kernel)
-        return self.chain(scope, value, ReLU(), *first, BatchNorm(), ReLU(), *second, BatchNorm())
 
-    def squeeze(self, scope: str, value: _Value, filters: int) -> str:
-        """Brings a cell's input to the cell's number of maps."""
-        return self.chain(scope, value.name, ReLU(), Conv(filters, 1, bias=False), BatchNorm())
+def _halve(filters: int) -> Block:
+    """Every second pixel, and every second one beside them: half of the maps each."""
+    taken = Block(AvgPool(1, stride=2), Conv(filters // 2, 1, bias=False))
+    beside = Block(Pad(((0, 1), (0, 1))), Crop(((1, 0), (1, 0))), taken)
+    return Block(ReLU(), Branch(taken, beside), BatchNorm())
 
-    def adjust(self, scope: str, before: _Value, current: _Value, filters: int) -> str:
-        """Brings the value before a cell's input to its size and number of maps."""
-        if before.halvings != current.halvings:
-            # Every second pixel, and every second one beside them: half of the maps each.
-            start = self.merge(scope, ReLU(), before.name)
-            here = self.chain(scope, start, AvgPool(1, stride=2), Conv(filters // 2, 1, bias=False))
-            beside = self.chain(scope, start, Pad(((0, 1), (0, 1))), Crop(((1, 0), (1, 0))))
-            beside = self.chain(scope, beside, AvgPool(1, stride=2), Conv(filters // 2, 1, bias=False))
-            return self.chain(scope, self.merge(scope, Concat(), here, beside), BatchNorm())
-        if before is current or before.channels == filters:
-            return before.name
-        return self.squeeze(scope, before, filters)
 
-    def normal(self, scope: str, before: _Value, current: _Value, filters: int) -> _Value:
-        """A normal cell."""
-        p = self.adjust(f"{scope}/adjust", before, current, filters)
-        h = self.squeeze(f"{scope}/squeeze", current, filters)
-        mean = AvgPool(3, stride=1, padding="same", count_include_pad=False)
-        left, right = f"{scope}/left", f"{scope}/right"
-        one = self.merge(
-            scope,
-            Add(),
-            self.separable(f"{left}1", h, filters, 5),
-            self.separable(f"{right}1", p, filters, 3),
-        )
-        two = self.merge(
-            scope,
-            Add(),
-            self.separable(f"{left}2", p, filters, 5),
-            self.separable(f"{right}2", p, filters, 3),
-        )
-        three = self.merge(scope, Add(), self.merge(f"{left}3", mean, h), p)
-        four = self.merge(scope, Add(), self.merge(f"{left}4", mean, p), self.merge(f"{right}4", mean, p))
-        five = self.merge(scope, Add(), self.separable(f"{left}5", h, filters, 3), h)
-        return _Value(self.merge(scope, Concat(), p, one, two, three, four, five), 6 * filters, current.halvings)
+def _start(before: _Value, current: _Value, filters: int) -> Block:
+    """What a cell reads: ``h`` is its input, ``p`` the value before that, both with the cell's number of maps and one size."""
+    adjust: list[Part] = []
+    if before.halvings != current.halvings:
+        adjust = [_halve(filters)]
+    elif before is not current and before.channels != filters:
+        adjust = [_squeeze(filters)]
+    return Block(
+        Block(At(before.label), *adjust, Tap("p"), name="adjust"),
+        Block(At(current.label), _squeeze(filters), Tap("h"), name="squeeze"),
+    )
 
-    def reduction(self, scope: str, before: _Value, current: _Value, filters: int) -> _Value:
-        """A reduction cell."""
-        p = self.adjust(f"{scope}/adjust", before, current, filters)
-        h = self.squeeze(f"{scope}/squeeze", current, filters)
-        mean = AvgPool(3, stride=1, padding="same", count_include_pad=False)
-        largest = MaxPool(3, stride=2, padding="same")
-        left, right = f"{scope}/left", f"{scope}/right"
-        one = self.merge(
-            scope,
-            Add(),
-            self.separable(f"{left}1", h, filters, 5, 2),
-            self.separable(f"{right}1", p, filters, 7, 2),
-        )
-        two = self.merge(
-            scope,
-            Add(),
-            self.merge(f"{left}2", largest, h),
-            self.separable(f"{right}2", p, filters, 7, 2),
-        )
-        three = self.merge(
-            scope,
-            Add(),
-            self.merge(f"{left}3", mean.evolve(stride=2), h),
-            self.separable(f"{right}3", p, filters, 5, 2),
-        )
-        four = self.merge(scope, Add(), two, self.merge(f"{left}4", mean, one))
-        five = self.merge(
-            scope, Add(), self.separable(f"{left}5", one, filters, 3), self.merge(f"{right}5", largest, h)
-        )
-        return _Value(self.merge(scope, Concat(), two, three, four, five), 4 * filters, current.halvings + 1)
+
+def _pair(number: int, left: tuple[str, Part | None], right: tuple[str, Part | None]) -> Block:
+    """The sum of two operations on labelled values, labelled with its number."""
+    ways = [
+        Block(At(label), name=f"{side}{number}") if way is None else Block(At(label), way, name=f"{side}{number}")
+        for side, (label, way) in (("left", left), ("right", right))
+    ]
+    return Block(Branch(*ways, merge=Add()), Tap(f"{number}"))
+
+
+def _normal(name: str, before: _Value, current: _Value, filters: int) -> tuple[Block, _Value]:
+    """A normal cell, and what it makes."""
+    cell = Block(
+        _start(before, current, filters),
+        _pair(1, ("h", _separable(filters, 5)), ("p", _separable(filters, 3))),
+        _pair(2, ("p", _separable(filters, 5)), ("p", _separable(filters, 3))),
+        _pair(3, ("h", _MEAN), ("p", None)),
+        _pair(4, ("p", _MEAN), ("p", _MEAN)),
+        _pair(5, ("h", _separable(filters, 3)), ("h", None)),
+        At("p"),
+        Join("1", "2", "3", "4", "5"),
+        Tap(name),
+        name=name,
+    )
+    return cell, _Value(name, 6 * filters, current.halvings)
+
+
+def _reduction(name: str, before: _Value, current: _Value, filters: int) -> tuple[Block, _Value]:
+    """A reduction cell, and what it makes."""
+    cell = Block(
+        _start(before, current, filters),
+        _pair(1, ("h", _separable(filters, 5, 2)), ("p", _separable(filters, 7, 2))),
+        _pair(2, ("h", _COARSE_MAX), ("p", _separable(filters, 7, 2))),
+        _pair(3, ("h", _COARSE_MEAN), ("p", _separable(filters, 5, 2))),
+        Branch(Block(At("2")), Block(At("1"), _MEAN, name="left4"), merge=Add()),  # left, says Keras
+        Tap("4"),
+        _pair(5, ("1", _separable(filters, 3)), ("h", _COARSE_MAX)),
+        At("2"),
+        Join("3", "4", "5"),
+        Tap(name),
+        name=name,
+    )
+    return cell, _Value(name, 4 * filters, current.halvings + 1)
 
 
 def _nasnet(
     input_shape: Shape, num_classes: int, *, filters: int, cells: int, stem: int, skip_reduction: bool = False
 ) -> Net:
-    writer = _Writer(input_shape)
-    name = writer.chain("stem", "input", Conv(stem, 3, stride=2, bias=False), BatchNorm())
-    before = current = _Value(name, stem, 1)
+    parts: list[Part] = [Block(Conv(stem, 3, stride=2, bias=False), BatchNorm(), Tap("stem"), name="stem")]
+    before = current = _Value("stem", stem, 1)
     for number in (1, 2):
-        after = writer.reduction(f"stem_{number}", before, current, filters * number // 4)
+        cell, after = _reduction(f"stem_{number}", before, current, filters * number // 4)
+        parts.append(cell)
         before, current = current, after
     for stage in range(3):
         if stage:
-            after = writer.reduction(f"reduce_{stage * cells}", before, current, filters * 2**stage)
+            cell, after = _reduction(f"reduce_{stage * cells}", before, current, filters * 2**stage)
+            parts.append(cell)
             before, current = before if skip_reduction else current, after
         for number in range(cells):
-            after = writer.normal(f"cell_{stage * cells + number}", before, current, filters * 2**stage)
+            cell, after = _normal(f"cell_{stage * cells + number}", before, current, filters * 2**stage)
+            parts.append(cell)
             before, current = current, after
-    return writer.net(writer.chain("classifier", current.name, ReLU(), GlobalAvgPool(), Linear(num_classes)))
+    return Net.input(*input_shape).then(*parts).then(ReLU(), GlobalAvgPool(), Linear(num_classes), name="classifier")
 
 
 def nasnet_mobile(*, num_classes: int = 1000, input_shape: Shape = (3, 224, 224)) -> Net:

@@ -76,13 +76,13 @@ def _unit(channels: int, width: int, group_width: int, stride: int, *, squeeze: 
     shortcut = None
     if stride > 1 or channels != width:
         shortcut = Block(conv_unit(width, 1, stride=stride), name="proj")
-    body = Block(
-        conv_unit(width, 1, _RELU),
-        conv_unit(width, 3, _RELU, stride=stride, groups=width // group_width),
-        *([squeeze_excitation(width, round(channels / 4), ReLU(), Sigmoid())] if squeeze else []),
-        conv_unit(width, 1),
-        name="f",
-    )
+    steps = {
+        "a": conv_unit(width, 1, _RELU),
+        "b": conv_unit(width, 3, _RELU, stride=stride, groups=width // group_width),
+        **({"se": squeeze_excitation(width, round(channels / 4), ReLU(), Sigmoid())} if squeeze else {}),
+        "c": conv_unit(width, 1),
+    }
+    body = Block(*[Block(step, name=name) for name, step in steps.items()], name="f")
     return Block(Branch(shortcut, body, merge=Add()), _RELU)
 
 

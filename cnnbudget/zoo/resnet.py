@@ -109,9 +109,10 @@ def trunk(
         shortcut = None
         if stride > 1 or channels != expansion * maps:
             shortcut = Block(_conv(expansion * maps, 1, stride=stride), name="downsample")
+        first, others = unit(maps, stride, dilation), unit(maps, 1, later)
         yield Block(
-            _residual(unit(maps, stride, dilation), shortcut, name=f"layer{stage + 1}.0"),
-            *[_residual(unit(maps, 1, later), None, name=f"layer{stage + 1}.{number}") for number in range(1, depth)],
+            _residual(first, shortcut, name=f"layer{stage + 1}.0"),
+            *[_residual(others, None, name=f"layer{stage + 1}.{number}") for number in range(1, depth)],
         )
         channels, maps, dilation = expansion * maps, 2 * maps, later
 

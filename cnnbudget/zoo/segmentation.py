@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnbudget.graph.block import Block, Branch
-from cnnbudget.graph.nodes import Network
+from cnnbudget.graph.block import Block, Branch, Tap
 from cnnbudget.layers.activation import ReLU
 from cnnbudget.layers.conv import Conv
 from cnnbudget.layers.merge import Concat
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101"]
 
 _RGB = (3, 520, 520)
-_AUXILIARY = "aux_classifier"
 
 
 def _conv(filters: int, kernel: int, *, dilation: int = 1) -> Block:
@@ -46,10 +44,13 @@ def _deeplab_head(value: Shape, num_classes: int) -> Block:
     """Atrous spatial pyramid pooling: windows of several sizes, the largest of which is the whole map."""
     image = Block(AdaptiveAvgPool(1), _conv(256, 1), Upsample(size=value[1:], mode="bilinear"))
     windows = [_conv(256, 1), *[_conv(256, 3, dilation=rate) for rate in (12, 24, 36)], image]
-    pyramid = [Block(window, name=f"convs.{number}") for number, window in enumerate(windows)]
+    pyramid = [Block(window, name=f"convs{number}") for number, window in enumerate(windows)]
     return Block(
-        Branch(*pyramid, merge=Concat()),
-        Block(_conv(256, 1), Dropout(0.5), name="project"),
+        Block(
+            Branch(*pyramid, merge=Concat()),
+            Block(_conv(256, 1), Dropout(0.5), name="project"),
+            name="pyramid",
+        ),
         _conv(256, 3),
         Conv(num_classes, 1),
     )
@@ -64,18 +65,13 @@ def _segmentation(
 ) -> Net:
     enlarge = Upsample(size=input_shape[1:], mode="bilinear")
     *earlier, layer4 = dilated_trunk(depths)
-    net = Net.input(*input_shape).then(*earlier)
-    if aux_loss:
-        net = net.output(_AUXILIARY, _fcn_head(net.output_shape, num_classes), enlarge)
-    net = net.then(layer4)
-    net = net.then(head(net.output_shape, num_classes), enlarge, name="classifier")
-    return _auxiliary_last(net.network) if aux_loss else net
-
-
-def _auxiliary_last(network: Network) -> Net:
-    """The auxiliary head reads the third stage, but torchvision runs it at the end."""
-    nodes = sorted(network.nodes, key=lambda node: node.name.startswith(_AUXILIARY))
-    return Net.from_network(Network(network.inputs, nodes, network.outputs))
+    net = Net.input(*input_shape).then(*earlier, Tap("layer3"), layer4, name="backbone")
+    net = net.then(head(net.output_shape, num_classes), name="classifier").then(enlarge, name="out")
+    if not aux_loss:
+        return net
+    auxiliary = net.tap("out").at("layer3")  # torchvision runs it at the end, on the third stage
+    auxiliary = auxiliary.then(_fcn_head(auxiliary.output_shape, num_classes), name="aux_classifier")
+    return auxiliary.output("aux", enlarge).at("out")
 
 
 def fcn_resnet50(*, num_classes: int = 21, input_shape: Shape = _RGB, aux_loss: bool = False) -> Net:
@@ -87,8 +83,8 @@ def fcn_resnet50(*, num_classes: int = 21, input_shape: Shape = _RGB, aux_loss: 
     Args:
         num_classes: Maps of the output; Pascal VOC has 20 classes and the background.
         input_shape: ``(C, H, W)`` of one image.
-        aux_loss: Whether there is a second head, on the third stage: a further output, ``aux_classifier``. torchvision's pretrained
-            networks have it.
+        aux_loss: Whether there is a second head, on the third stage: a further output, ``aux``. torchvision's pretrained networks
+            have it.
 
     Returns:
         The net.

@@ -11,6 +11,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
     from cnnbudget.tensors import Shape
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["squeezenet1_0", "squeezenet1_1"]
 
 
-def squeezenet1_0(*, num_classes: int = 1000, dropout: float = 0.5, input_shape: Shape = (3, 224, 224)) -> Net:
+def squeezenet1_0(
+    *, num_classes: int = 1000, dropout: float = 0.5, width: float = 1, input_shape: Shape = (3, 224, 224)
+) -> Net:
     """SqueezeNet 1.0, the network of the paper.
 
     Iandola, Han, Moskewicz, Ashraf, Dally and Keutzer, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and
@@ -28,6 +31,7 @@ def squeezenet1_0(*, num_classes: int = 1000, dropout: float = 0.5, input_shape:
     Args:
         num_classes: Outputs.
         dropout: Rate of the dropout before the last convolution.
+        width: Factor on all feature maps.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -41,26 +45,28 @@ def squeezenet1_0(*, num_classes: int = 1000, dropout: float = 0.5, input_shape:
     return (
         Net.input(*input_shape)
         .then(
-            Conv(96, 7, stride=2),
+            Conv(scaled(96, width), 7, stride=2),
             ReLU(inplace=True),
             MaxPool(3, stride=2, ceil_mode=True),
-            _fire(2, 16, 64),
-            _fire(3, 16, 64),
-            _fire(4, 32, 128),
+            _fire(2, scaled(16, width), scaled(64, width)),
+            _fire(3, scaled(16, width), scaled(64, width)),
+            _fire(4, scaled(32, width), scaled(128, width)),
             MaxPool(3, stride=2, ceil_mode=True),
-            _fire(5, 32, 128),
-            _fire(6, 48, 192),
-            _fire(7, 48, 192),
-            _fire(8, 64, 256),
+            _fire(5, scaled(32, width), scaled(128, width)),
+            _fire(6, scaled(48, width), scaled(192, width)),
+            _fire(7, scaled(48, width), scaled(192, width)),
+            _fire(8, scaled(64, width), scaled(256, width)),
             MaxPool(3, stride=2, ceil_mode=True),
-            _fire(9, 64, 256),
+            _fire(9, scaled(64, width), scaled(256, width)),
             name="features",
         )
         .then(_head(num_classes, dropout))
     )
 
 
-def squeezenet1_1(*, num_classes: int = 1000, dropout: float = 0.5, input_shape: Shape = (3, 224, 224)) -> Net:
+def squeezenet1_1(
+    *, num_classes: int = 1000, dropout: float = 0.5, width: float = 1, input_shape: Shape = (3, 224, 224)
+) -> Net:
     """SqueezeNet 1.1: a smaller first convolution and earlier pooling, fewer than half of the operations of 1.0.
 
     Published by the authors of SqueezeNet beside their code (2016); see :func:`squeezenet1_0`.
@@ -68,6 +74,7 @@ def squeezenet1_1(*, num_classes: int = 1000, dropout: float = 0.5, input_shape:
     Args:
         num_classes: Outputs.
         dropout: Rate of the dropout before the last convolution.
+        width: Factor on all feature maps.
         input_shape: ``(C, H, W)`` of one image.
 
     Returns:
@@ -81,19 +88,19 @@ def squeezenet1_1(*, num_classes: int = 1000, dropout: float = 0.5, input_shape:
     return (
         Net.input(*input_shape)
         .then(
-            Conv(64, 3, stride=2),
+            Conv(scaled(64, width), 3, stride=2),
             ReLU(inplace=True),
             MaxPool(3, stride=2, ceil_mode=True),
-            _fire(2, 16, 64),
-            _fire(3, 16, 64),
+            _fire(2, scaled(16, width), scaled(64, width)),
+            _fire(3, scaled(16, width), scaled(64, width)),
             MaxPool(3, stride=2, ceil_mode=True),
-            _fire(4, 32, 128),
-            _fire(5, 32, 128),
+            _fire(4, scaled(32, width), scaled(128, width)),
+            _fire(5, scaled(32, width), scaled(128, width)),
             MaxPool(3, stride=2, ceil_mode=True),
-            _fire(6, 48, 192),
-            _fire(7, 48, 192),
-            _fire(8, 64, 256),
-            _fire(9, 64, 256),
+            _fire(6, scaled(48, width), scaled(192, width)),
+            _fire(7, scaled(48, width), scaled(192, width)),
+            _fire(8, scaled(64, width), scaled(256, width)),
+            _fire(9, scaled(64, width), scaled(256, width)),
             name="features",
         )
         .then(_head(num_classes, dropout))
@@ -103,10 +110,10 @@ def squeezenet1_1(*, num_classes: int = 1000, dropout: float = 0.5, input_shape:
 def _fire(number: int, squeeze: int, expand: int) -> Block:
     """The fire module: a 1x1 convolution squeezes the maps, a 1x1 and a 3x3 convolution side by side expand them again."""
     return Block(
-        Block(Conv(squeeze, 1), ReLU(inplace=True), name="squeeze"),
+        Block(Block(Conv(squeeze, 1), name="squeeze"), ReLU(inplace=True)),
         Branch(
-            Block(Conv(expand, 1), ReLU(inplace=True), name="expand1x1"),
-            Block(Conv(expand, 3, padding=1), ReLU(inplace=True), name="expand3x3"),
+            Block(Block(Conv(expand, 1), name="expand1x1"), ReLU(inplace=True)),
+            Block(Block(Conv(expand, 3, padding=1), name="expand3x3"), ReLU(inplace=True)),
         ),
         name=f"fire{number}",
     )

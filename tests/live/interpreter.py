@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from cnnbudget import Layer, Network
 from cnnbudget.layers import activation as act
 from cnnbudget.layers import conv, merge, norm, pool, rearrange, regularize, reshape, resize, scale
-from cnnbudget.layers.linear import Linear
-from cnnbudget.layers.local import LocallyConnected
+from cnnbudget.layers.linear import Linear, RadialBasis
+from cnnbudget.layers.local import LocallyConnected, TableConv
 
 __all__ = ["TorchNetwork", "module_of"]
 
@@ -146,6 +146,42 @@ class Unshared(nn.Module):
         weight = self.weight.reshape(prod(spatial), self.layer.filters, -1)
         out = torch.bmm(weight, columns).permute(2, 1, 0).reshape(x.shape[0], self.layer.filters, *spatial)
         return out + self.bias if self.layer.bias else out
+
+
+class Tabled(nn.Module):
+    """A convolution for every output map, of the input maps that it sees: PyTorch has none."""
+
+    def __init__(self, layer: TableConv, x: Tensor) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weight = nn.Parameter(torch.zeros(sum(map(len, layer.table)), *each(layer.kernel, x.dim() - 2)))
+        if layer.bias:
+            self.bias = nn.Parameter(torch.zeros(len(layer.table)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        rank = x.dim() - 2
+        stride = each(self.layer.stride, rank)
+        convolve = getattr(F, f"conv{rank}d")
+        padded = pad(x, sides(self.layer, x))
+        kernels = self.weight.split([len(maps) for maps in self.layer.table])
+        maps = [
+            convolve(padded[:, list(maps)], kernel[None], stride=stride)
+            for maps, kernel in zip(self.layer.table, kernels, strict=True)
+        ]
+        out = torch.cat(maps, 1)
+        return out + self.bias.reshape(-1, *[1] * rank) if self.layer.bias else out
+
+
+class Distances(nn.Module):
+    """Squared distances to codes: PyTorch has none."""
+
+    def __init__(self, layer: RadialBasis, x: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(layer.classes, x.shape[1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        away = (x[:, None] - self.codes).flatten(0, 1)
+        return torch.bmm(away[:, None], away[:, :, None]).reshape(x.shape[0], -1)
 
 
 def windows(x: Tensor, kernel, stride, dilation=None) -> Tensor:
@@ -381,6 +417,8 @@ RULES: dict[type[Layer], Callable[..., nn.Module]] = {
     conv.DepthwiseConv: lambda layer, x: convolution(layer, x, x.shape[1] * layer.multiplier, x.shape[1]),
     conv.ConvTranspose: transposed,
     LocallyConnected: Unshared,
+    TableConv: Tabled,
+    RadialBasis: Distances,
     Linear: linear,
     **dict.fromkeys((pool.MaxPool, pool.AvgPool, pool.LPPool), pooling),
     **dict.fromkeys((pool.AdaptiveAvgPool, pool.AdaptiveMaxPool), adaptive),

@@ -1,7 +1,5 @@
 """Random networks, built in PyTorch as well: shapes, parameters, buffers and multiply-accumulates of every node."""
 
-from math import prod
-
 import attrs
 import pytest
 from hypothesis import given
@@ -138,9 +136,11 @@ def test_autograd_has_all_that_it_saved(net: Net) -> None:
 
 @pytest.mark.parametrize("kind", families.KINDS, ids=lambda kind: kind.__name__)
 def test_every_layer(kind: type[Layer]) -> None:
-    shapes = strategies.shapes().filter(lambda shape: prod(shape[1:]) > 1)
-
-    @given(shapes.flatmap(lambda shape: st.tuples(st.just(shape), families.all_layers(shape, [kind]), st.booleans())))
+    @given(
+        families.shapes_for(kind).flatmap(
+            lambda shape: st.tuples(st.just(shape), families.all_layers(shape, [kind]), st.booleans())
+        )
+    )
     def check(drawn: tuple[tuple[int, ...], Layer, bool]) -> None:
         shape, layer, inplace = drawn
         if inplace and kind in families.INPLACE:

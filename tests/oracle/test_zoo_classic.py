@@ -27,19 +27,22 @@ from cnnbudget import (
     LocalResponseNorm,
     MaxPool,
     Net,
+    RadialBasis,
     ReLU,
     Saved,
     ShapeError,
+    TableConv,
     TensorSpec,
     Training,
+    compare,
 )
 from cnnbudget.layers.pool import AdaptiveAvgPool
 from cnnbudget.zoo.alexnet import alexnet, alexnet_2012
 from cnnbudget.zoo.googlenet import googlenet, googlenet_2014
 from cnnbudget.zoo.inception import inception_v3
-from cnnbudget.zoo.lenet import C3_TABLE, RadialBasis, TableConv, lenet5, lenet5_1998
+from cnnbudget.zoo.lenet import C3_TABLE, lenet5, lenet5_1998
 from cnnbudget.zoo.squeezenet import squeezenet1_0, squeezenet1_1
-from cnnbudget.zoo.vgg import vgg11_bn, vgg16
+from cnnbudget.zoo.vgg import vgg11, vgg11_bn, vgg11_lrn, vgg16, vgg16_c
 
 DATA = json.loads(gzip.decompress((Path(__file__).parent / "data" / "zoo_classic.json.gz").read_bytes()))
 GRAPHS, TOTALS = DATA["graphs"], DATA["totals"]
@@ -147,6 +150,23 @@ class TestKeras:
         net = inception_v3(aux_logits=False, input_shape=(3, 201, 233))
         assert layers_of(net, Concat)[-1].output_shape == (2048, 4, 5)
 
+    def test_configuration_a_lrn(self):
+        """Table 1: as A, with a normalisation of responses behind the first convolution; Table 2: as many parameters."""
+        plain = [node.layer for node in vgg11().network.nodes]
+        layers = [node.layer for node in vgg11_lrn().network.nodes]
+        assert layers == [*plain[:2], LocalResponseNorm(5), *plain[2:]]
+        assert vgg11_lrn().parameter_count == vgg11().parameter_count
+
+    def test_configuration_c(self):
+        """Table 1: conv1 as the last one of the last three stages; Table 2: 134 million parameters."""
+        net = vgg16_c()
+        kernels = [node.layer.kernel for node in net.network.nodes if isinstance(node.layer, Conv)]
+        assert kernels == [3, 3, 3, 3, 3, 3, 1, 3, 3, 1, 3, 3, 1]
+        assert [cost.output_shape for cost in net.costs()] == [cost.output_shape for cost in vgg16().costs()]
+        fewer = {256: 56 * 56, 512: 28 * 28 + 14 * 14}
+        assert net.mac_count == vgg16().mac_count - sum(8 * maps**2 * size for maps, size in fewer.items())
+        assert net.parameter_count == vgg16().parameter_count - 8 * (256**2 + 2 * 512**2) == 133638952
+
     def test_vgg16_at_the_odd_size(self):
         net = vgg16(input_shape=(3, 201, 233))
         assert layers_of(net, MaxPool)[-1].output_shape == (512, 6, 7)
@@ -206,6 +226,22 @@ class TestLeNet5:
         assert [cost.output_shape for cost in small.costs()] == [cost.output_shape for cost in lenet5().costs()]
         assert lenet5(input_shape=(1, 28, 28)).parameter_count == 44426  # 400 - 256 inputs less for each of 120 units
         assert lenet5_1998(input_shape=(1, 36, 36)).costs()["c5/conv"].output_shape == (120, 2, 2)
+
+    def test_what_an_output_sees(self):
+        # By hand: 5x5, then 2x2 with a step of 2, twice: 1 + 4 = 5, 5 + 1 = 6, 6 + 4 * 2 = 14, 14 + 2 = 16, 16 + 4 * 4 = 32.
+        seen = lenet5_1998().receptive_field()
+        nodes = ("c1/conv", "s2/avg_pool", "c3/table_conv", "s4/avg_pool", "c5/conv", "output/radial_basis")
+        assert [seen[node].size for node in nodes] == [(5, 5), (6, 6), (14, 14), (16, 16), (32, 32), (32, 32)]
+        assert [seen[node].stride for node in nodes[:4]] == [(1, 1), (2, 2), (2, 2), (4, 4)]
+
+    def test_compared_with_the_modern_reading(self):
+        table = compare({"1998": lenet5_1998(), "today": lenet5()})
+        facts = {row["fact"]: (row["1998"], row["today"]) for row in table.rows()}
+        assert facts["receptive field at the end"] == ((32, 32), (16, 16))  # C5 was a convolution, over the whole of S4
+        assert facts["parameters"] == (60000, 61706)
+        # C3: 60 * 25 + 16 shared; a kernel of its own for each of 100 positions; 6 * 14 * 14 inputs to 1,600 outputs.
+        row = next(row for row in lenet5_1998().dense_equivalent().convolutions if row.node == "c3/table_conv")
+        assert (row.shared, row.unshared, row.dense) == (1516, 1500 * 100 + 1600, 1176 * 1600 + 1600)
 
 
 class TestTableConv:
@@ -474,9 +510,30 @@ class TestOptions:
         assert alexnet().network.nodes[0].name == "features/conv"
         assert vgg11_bn().network.nodes[1].name == "features/batch_norm"
         names = {node.name for node in inception_v3().network.nodes}
-        assert {"Conv2d_1a_3x3/conv", "Mixed_6b/branch7x7dbl/conv5", "AuxLogits/conv1/conv", "fc/linear"} <= names
+        assert {"Conv2d_1a_3x3/conv", "Mixed_6b/branch7x7dbl_5/conv", "AuxLogits/conv1/conv", "fc/linear"} <= names
         names = {node.name for node in googlenet().network.nodes}
-        assert {"conv1/conv", "inception3a/branch3/conv2", "aux2/fc1/linear", "fc/linear"} <= names
+        assert {"conv1/conv", "inception3a/branch3/1/conv", "aux2/fc1/linear", "fc/linear"} <= names
+
+    @pytest.mark.parametrize("name", [name for name in ZOO if name != "lenet5_1998"])
+    def test_width(self, name):
+        """Every weight layer but the last of a head has half of the maps, and with groups an even number of them."""
+        whole, half = ZOO[name](num_classes=7), ZOO[name](num_classes=7, width=0.5)
+        for one, other in zip(whole.network.nodes, half.network.nodes, strict=True):
+            assert (one.name, one.inputs) == (other.name, other.inputs)
+            if isinstance(one.layer, Conv):
+                assert other.layer == one.layer.evolve(
+                    filters=one.layer.filters // (1 if one.layer.filters == 7 else 2)
+                )
+            elif isinstance(one.layer, Linear):
+                assert other.layer == one.layer.evolve(
+                    features=one.layer.features // (1 if one.layer.features == 7 else 2)
+                )
+            else:
+                assert other.layer == one.layer
+
+    def test_width_with_groups(self):
+        layers = [node.layer for node in alexnet_2012(width=0.4).network.nodes if isinstance(node.layer, Conv)]
+        assert [layer.filters for layer in layers] == [38, 102, 154, 154, 102]  # 38.4, 102.4, 153.6, 153.6, 102.4
 
     @pytest.mark.parametrize("name", ZOO)
     def test_built_twice_is_equal(self, name):

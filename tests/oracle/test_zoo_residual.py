@@ -96,8 +96,8 @@ def test_totals_of_segmentation_are_torchvisions(name):
     assert auxiliary.parameter_count == published
     assert round(auxiliary.mac_count / 1e9, 3) == billions
     assert net.output_shape == auxiliary.output_shape == (21, 520, 520)
-    assert net.network.outputs == ("classifier/upsample",)
-    assert auxiliary.network.outputs == ("classifier/upsample", "aux_classifier/upsample")
+    assert net.network.outputs == ("out/upsample",)
+    assert auxiliary.network.outputs == ("out/upsample", "aux/upsample")
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -540,7 +540,7 @@ def test_graphs_are_of_every_kind() -> None:
     assert {"Add"} < overwriting <= {kind.__name__ for kind in families.INPLACE} | {"Add"}
     assert len(overwriting) >= 5
     assert kinds >= merges | {f"join by {merge}" for merge in merges}
-    assert kinds >= {"Block", "Repeat", "Branch", "Tap", "Join", "Output", "identity", "projection"}
+    assert kinds >= {"Block", "Repeat", "Branch", "Tap", "Join", "At", "Output", "identity", "projection"}
     assert kinds >= {"shares", "inputs", "outputs"}
 
 
@@ -560,7 +560,7 @@ def test_every_built_in_layer_is_drawn() -> None:
 
 @pytest.mark.parametrize("kind", families.KINDS, ids=lambda kind: kind.__name__)
 def test_layers_apply_to_their_shape(kind: type[Layer]) -> None:
-    shapes = strategies.shapes(max_size=6).filter(lambda shape: prod(shape[1:]) > 1)
+    shapes = families.shapes_for(kind, max_size=6)
 
     @given(shapes.flatmap(lambda shape: st.tuples(st.just(shape), families.all_layers(shape, [kind]))))
     @settings(max_examples=40)

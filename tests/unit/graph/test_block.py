@@ -18,9 +18,9 @@ from cnnbudget import (
     ReLU,
     Repeat,
 )
-from cnnbudget.graph.block import MOST_LAYERS, MOST_LEVELS
 from cnnbudget.graph.build import build
 from cnnbudget.graph.naming import Namer
+from cnnbudget.graph.structure import MOST_LAYERS, MOST_LEVELS
 
 UNIT = Block(Conv(3, 1), ReLU())
 

@@ -8,6 +8,7 @@ from attrs import evolve
 import cnnbudget
 from cnnbudget import (
     Add,
+    At,
     BatchNorm,
     Block,
     Branch,
@@ -76,6 +77,60 @@ def test_a_later_tap_replaces_an_earlier_one():
     assert edges(net)[-1] == ("concat", ("conv2", "conv"))
 
 
+def test_the_chain_goes_on_from_a_label():
+    net = START.then(Conv(4, 1)).tap("early").then(Conv(6, 1)).tap("late").at("early")
+    assert net.output_shape == (4, 16, 16)
+    assert net.network.outputs == ("conv",)
+    net = net.then(Conv(2, 1)).join("late")
+    assert edges(net) == [
+        ("conv", ("input",)),
+        ("conv2", ("conv",)),
+        ("conv3", ("conv",)),
+        ("concat", ("conv3", "conv2")),
+    ]
+    assert net.output_shape == (2 + 6, 16, 16)
+
+
+def test_the_chain_goes_on_from_another_input():
+    eye = Block(Conv(4, 3), ReLU())
+    net = Net.inputs(left=(3, 8, 8), right=(3, 8, 8)).then(eye, share="eye", name="left_eye").tap("seen")
+    net = net.at("right").then(eye, share="eye", name="right_eye").join("seen", merge=Add())
+    assert edges(net) == [
+        ("left_eye/conv", ("left",)),
+        ("left_eye/relu", ("left_eye/conv",)),
+        ("right_eye/conv", ("right",)),
+        ("right_eye/relu", ("right_eye/conv",)),
+        ("add", ("right_eye/relu", "left_eye/relu")),
+    ]
+    assert net.parameter_count == 4 * 3 * 9 + 4
+
+
+def test_the_chain_goes_on_from_an_output_and_comes_back():
+    net = START.then(Conv(4, 1)).output("aux", Conv(3, 1)).tap("main").at("aux").then(Conv(5, 1)).output("more")
+    net = net.at("main")
+    assert net.network.outputs == ("conv", "aux/conv", "conv2")
+    assert net.output_shape == (4, 16, 16)
+
+
+def test_ways_of_a_branch_may_start_at_labels():
+    sums = Branch(Block(At("a"), Conv(4, 1), name="left"), Block(At("b")), merge=Add())
+    net = Net.inputs(a=(3, 8, 8), b=(4, 8, 8), c=(2, 8, 8)).at("c").then(Conv(4, 1)).tap("c").then(sums).join("c")
+    assert edges(net)[1:] == [("left/conv", ("a",)), ("add", ("left/conv", "b")), ("concat", ("add", "conv"))]
+
+
+def test_a_value_that_nothing_can_reach_any_more_is_an_error_at_once():
+    text = r"nothing can reach this one any more \(at node 'conv'\); label it with \.tap\('label'\)"
+    net = START.then(Conv(4, 1))
+    for lose in (lambda: net.at("input"), lambda: START.then(Conv(4, 1), At("input"), Conv(2, 1))):
+        with pytest.raises(InvalidValueError, match=text):
+            lose()
+    with pytest.raises(InvalidValueError, match=text):  # its label went to another value
+        net.tap("here").then(At("input"), Tap("here"), Conv(3, 1))
+    assert net.tap("kept").at("input").then(Conv(2, 1)).network.outputs == ("conv2",)
+    assert net.output("kept").at("input").then(Conv(2, 1)).network.outputs == ("conv2", "conv")
+    assert START.at("input").output_shape == (8, 16, 16)  # nothing was made yet
+
+
 def test_an_output_has_a_head_of_its_own_and_the_chain_goes_on():
     net = START.then(Conv(4, 1)).output("aux", GlobalAvgPool(), Linear(2)).output("raw").then(Conv(6, 1))
     assert edges(net) == [
@@ -123,13 +178,17 @@ def test_blocks_and_nets_have_the_same_verbs():
             .branch(Conv(4, 1), MaxPool(3, stride=1, padding=1))
             .repeat(Block(Conv(8, 1), ReLU()), 2, name="tail")
             .join("stem", merge=Add())
+            .tap("end")
+            .at("stem")
+            .then(Conv(8, 1))
+            .join("end")
             .output("aux", GlobalAvgPool())
             .then(ReLU())
         )
 
     block = grow(Block(ReLU()))
     assert grow(START.then(ReLU())) == START.then(block)
-    assert block.layer_count == len(START.then(block).network) == 1 + 1 + 3 + 3 + 4 + 1 + 1 + 1
+    assert block.layer_count == len(START.then(block).network) == 1 + 1 + 3 + 3 + 4 + 1 + 2 + 1 + 1
 
 
 PARTS = [
@@ -137,6 +196,7 @@ PARTS = [
     Repeat(Conv(8, 1), 3, name="r"),
     Branch(Conv(4, 1), None, merge=Concat()),
     Tap("here"),
+    At("input"),
     Join("input", merge=Add()),
     Output("aux", Conv(2, 1)),
     Output("raw"),
@@ -151,6 +211,39 @@ def test_parts_are_values(part):
     assert pickle.loads(pickle.dumps(part)) == part
     assert part != Block(Conv(4, 1))
     assert START.then(part).then(Conv(2, 1)).output_shape == (2, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "expected"),
+    [
+        (Block(Conv(4, 1), name="a"), {"name": "b"}, Block(Conv(4, 1), name="b")),
+        (
+            Block(Conv(4, 1), name="a"),
+            {"parts": [ReLU(), ReLU()], "share": "w"},
+            Block(ReLU(), ReLU(), name="a", share="w"),
+        ),
+        (Repeat(Conv(8, 1), 3, name="r"), {"times": 2}, Repeat(Conv(8, 1), 2, name="r")),
+        (Branch(Conv(4, 1), None), {"merge": Add()}, Branch(Conv(4, 1), None, merge=Add())),
+        (Branch(Conv(4, 1), None), {"blocks": (None, ReLU())}, Branch(None, ReLU())),
+        (Tap("here"), {"label": "there"}, Tap("there")),
+        (At("here"), {"label": "there"}, At("there")),
+        (Join("a", merge=Add()), {"labels": ("b", "c")}, Join("b", "c", merge=Add())),
+        (Output("aux", Conv(2, 1)), {"label": "side"}, Output("side", Conv(2, 1))),
+        (Output("aux", Conv(2, 1)), {"head": ReLU()}, Output("aux", ReLU())),
+        (Output("aux", Conv(2, 1)), {"head": None}, Output("aux")),
+    ],
+    ids=repr,
+)
+def test_variants_of_parts(part, changes, expected):
+    assert part.evolve(**changes) == expected
+    assert part.evolve() == part
+
+
+def test_a_variant_is_checked():
+    with pytest.raises(UnknownNameError, match=r"Block has no such field: got 'nam'; did you mean 'name'\?"):
+        Block(ReLU()).evolve(nam="x")
+    with pytest.raises(InvalidValueError, match="Block is empty"):
+        Block(ReLU()).evolve(parts=())
 
 
 def test_shared_parameters_are_counted_once_and_their_gradients_accumulate():
@@ -176,13 +269,21 @@ def test_shared_parameters_are_counted_once_and_their_gradients_accumulate():
 
 
 def test_sharing_with_other_parameters_is_an_error():
-    net = START.then(Conv(4, 3), share="w").then(Conv(4, 3), share="w")
-    with pytest.raises(
-        ShapeError,
-        match=r"cannot share the parameters of 'conv' \(at node 'conv2', Conv\(4, 3\) on \(4, 14, 14\)\): "
-        r"got parameters \(\('weight', \(4, 4, 3, 3\)\).*expected \(\('weight', \(4, 8, 3, 3\)\)",
-    ):
-        net.costs()
+    text = (
+        r"cannot share the parameters of 'conv' \(at node 'conv2', Conv\(4, 3\) on \(4, 14, 14\)\): "
+        r"got parameters \(\('weight', \(4, 4, 3, 3\)\).*expected \(\('weight', \(4, 8, 3, 3\)\)"
+    )
+    net = START.then(Conv(4, 3), share="w")
+    with pytest.raises(ShapeError, match=text):  # from the line that appends it, not from a later question
+        net.then(Conv(4, 3), share="w")
+    with pytest.raises(ShapeError, match=text):
+        START.then(Block(Conv(4, 3), share="w"), Block(Conv(4, 3), share="w"))
+    with pytest.raises(ShapeError, match=text):
+        pickle.loads(pickle.dumps(net)).then(Conv(4, 3), share="w")
+    assert START.then(Conv(4, 3), share="v").parameter_count == net.parameter_count
+    nodes = [Node("conv", Conv(4, 3), ("x",)), Node("conv2", Conv(4, 3), ("conv",), shares="conv")]
+    with pytest.raises(ShapeError, match=text):
+        cnnbudget.costs(Network((Input("x", (8, 16, 16)),), nodes, ("conv2",)))
 
 
 def test_gradients_accumulate_where_a_value_has_several_readers():
@@ -233,6 +334,8 @@ def test_liveness_of_a_skip_counts_the_storage_once_and_to_its_last_reader():
             InvalidTypeError,
             r"merge must be a layer: got 'add', expected for example",
         ),
+        (lambda: START.tap("early").at("erly"), UnknownNameError, r"got 'erly'; did you mean 'early'\?"),
+        (lambda: START.at(""), InvalidValueError, r"a label is not usable: got ''"),
         (lambda: START.tap(""), InvalidValueError, r"a tap's label is not usable: got ''"),
         (lambda: START.tap(3), InvalidTypeError, r"a tap's label must be a str: got 3"),
         (lambda: START.output("/aux"), InvalidValueError, r"an output's label is not usable"),

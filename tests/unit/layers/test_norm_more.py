@@ -5,6 +5,7 @@ import pytest
 from cnnbudget import (
     FP16,
     FP32,
+    GlobalAvgPool,
     Inference,
     InvalidTypeError,
     InvalidValueError,
@@ -183,3 +184,12 @@ def test_bad_settings_meet_one_clear_error(text, make):
     with pytest.raises((InvalidTypeError, InvalidValueError)) as caught:
         make()
     assert str(caught.value).startswith(text)
+
+
+def test_instance_norm_needs_two_positions():
+    # PyTorch 2.13: "Expected more than 1 spatial element when training", and in evaluation too unless it tracks statistics.
+    pooled = Net.input(8, 12, 12).then(GlobalAvgPool(keepdims=True))
+    with pytest.raises(ShapeError, match=r"InstanceNorm has one value of every map.*got \(8, 1, 1\).*two positions"):
+        pooled.then(InstanceNorm())
+    assert pooled.then(InstanceNorm(track_running_stats=True)).output_shape == (8, 1, 1)
+    assert Net.input(8, 2).then(InstanceNorm()).output_shape == (8, 2)

@@ -1,6 +1,7 @@
 """The front door: verbs, questions, errors, and 100,000 layers."""
 
 import gc
+import inspect
 import pickle
 import sys
 
@@ -190,3 +191,11 @@ def test_100_000_layers() -> None:
     nets.clear()  # frees chains of 100,000 nets that hold each other
     gc.collect()
     assert sys.getrecursionlimit() == limit
+
+
+def test_a_net_is_not_called():
+    with pytest.raises(
+        InvalidTypeError, match=r"a net starts with an input: got Net\(\.\.\.\), expected Net\.input\(3, 224"
+    ):
+        Net(3, 224, 224)
+    assert "_root" not in str(inspect.signature(Net))
