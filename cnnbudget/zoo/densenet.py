@@ -46,7 +46,8 @@ def _dense_layer(name: str, earlier: Sequence[str], body: Block) -> Block:
 def _dense_block(depth: int, growth_rate: int, dropout: float, *, name: str) -> Block:
     """All layers start from the block's input, and reach each other's maps by their labels."""
     body = Block(
-        _before(Conv(4 * growth_rate, 1, bias=False)),
+        # torchvision's function of that name, whose variable keeps the concatenation until it returns
+        Block(_before(Conv(4 * growth_rate, 1, bias=False)), name="bn_function"),
         _before(Conv(growth_rate, 3, padding=1, bias=False)),
         *([Dropout(dropout)] if dropout else []),
     )

@@ -36,8 +36,13 @@ def groups(paths):
     return {frozenset(positions) for positions in found.values() if len(positions) > 1}
 
 
+# Not a module, but a function whose variable lives until it returns: a frame all the same.
+FUNCTIONS = {"bn_function"}
+
+
 def scopes(name):
     """``layer1.0/conv`` lies within ``layer1`` and, in that, ``0``."""
+    name = "/".join(part for part in name.split("/") if part not in FUNCTIONS)
     parts = re.split(r"[./]", name.rpartition("/")[0])
     return [tuple(parts[: length + 1]) for length in range(len(parts))] if parts != [""] else []
 

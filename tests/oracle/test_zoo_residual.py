@@ -182,7 +182,7 @@ def test_growth_and_dropout(name):
     assert dropped.profile(Training(2)).peak > net.profile(Training(2)).peak
     narrow = NETS[name](growth_rate=12)
     assert narrow.parameter_count < net.parameter_count
-    assert [node.layer.filters for node in narrow.network.nodes if node.name.endswith("denselayer1/conv2")] == [12] * 4
+    assert [node.layer.filters for node in narrow.network.nodes if node.name.endswith("denselayer1/conv")] == [12] * 4
 
 
 def test_other_ranks_and_channels():
