@@ -135,13 +135,15 @@ class _Planner:
         if self.progress is not None:
             self.progress(self.value, self.lower_bound)
 
-    def part(self, start: int, end: int) -> tuple[Part, int]:
-        """The problem between two positions of the best order, and the bytes alive before it."""
+    def part(self, start: int, end: int) -> Part:
+        """The problem between two positions of the best order."""
         place = [0] * len(self.order)
         for now, step in enumerate(self.order):
             place[step] = now
-        part = Part(self.dag, self.bounder.touchers, place, self.order[start:end])
-        return part, self.sizes[start] - sum([size for others, size in part.births[0]])
+        first = self.order[start]
+        born = {s for s in self.dag.touches[first] if all(place[other] >= start for other in self.bounder.touchers[s])}
+        live = self.sizes[start] - sum([self.dag.sizes[storage] for storage in born])
+        return Part(self.dag, self.bounder.touchers, place, self.order[start:end], live)
 
     def take(self, start: int, part: Part, local: tuple[int, ...], method: str) -> bool:
         """Takes an order of a part if its peak is smaller there.
@@ -172,12 +174,12 @@ class _Planner:
             self.raise_bound_by_cut(self.order[position])
         if self.peak(start, end) <= self.lower_bound:
             return
-        part, live = self.part(start, end)
-        found = search(part, self.lower_bound, self.peak(start, end), self.limit, self.clock, live)
-        self.raise_bound(found.bound)
+        part = self.part(start, end)
+        found = search(part, self.lower_bound, self.peak(start, end), self.limit, self.clock)
+        self.raise_bound(found.threshold)
         if found.order is not None:
             self.take(start, part, found.order, "search over downsets")
-        elif found.bound < self.peak(start, end):
+        elif not found.over:
             for width in _BEAMS[1:]:
                 self.try_beam(start, end, width)
             self.slide_windows(start, end)
@@ -185,8 +187,8 @@ class _Planner:
     def try_beam(self, start: int, end: int, width: int) -> None:
         """Takes the order of a beam if it is better."""
         if self.peak(start, end) > self.lower_bound and not self.clock.over:
-            part, live = self.part(start, end)
-            local = beam(part, width, self.lower_bound, self.clock, live)
+            part = self.part(start, end)
+            local = beam(part, width, self.lower_bound, self.clock)
             if local is not None:
                 self.take(start, part, local, "greedy order" if width == 1 else "beam over downsets")
 
@@ -197,7 +199,7 @@ class _Planner:
             worst = max(range(start, end), key=lambda position: self.sizes[position])
             left = max(start, worst - self.random.randrange(_WINDOW))
             right = min(end, left + _WINDOW)
-            part, live = self.part(left, right)
-            found = search(part, self.lower_bound, self.peak(left, right), _WINDOW_STATES, self.clock, live)
+            part = self.part(left, right)
+            found = search(part, self.lower_bound, self.peak(left, right), _WINDOW_STATES, self.clock)
             better = found.order is not None and self.take(left, part, found.order, "search of windows")
             failed = 0 if better else failed + 1
