@@ -139,7 +139,7 @@ def pack_greedily(
         lifetimes: ``(birth, death, size)`` of each storage: alive at the steps ``birth <= step < death``.
         alignment: Every offset is a multiple of it; sizes count rounded up to it.
         sequence: Which comes first: the largest ``"size"``, the largest ``"area"`` (bytes times steps), the longest
-            ``"duration"``, or the earliest ``"birth"``; ties go by number.
+            ``"duration"``, or the earliest ``"birth"``; of equal ones the last.
         fit: Whether a storage gets the ``"lowest"`` gap that it fits into, or the ``"best"``, which is the smallest.
 
     Returns:
@@ -253,12 +253,12 @@ class _Packer:
     @property
     def height(self) -> int:
         """Of all components."""
-        return max([component.height for component in self.components])
+        return max([component.height for component in self.components], default=0)
 
     @property
     def bound(self) -> int:
         """No arena is lower."""
-        return max([component.bound for component in self.components])
+        return max([component.bound for component in self.components], default=0)
 
     @property
     def goal(self) -> int:
@@ -275,8 +275,8 @@ class _Packer:
         for component in self.components:
             for member, offset in zip(component.members, component.offsets, strict=True):
                 offsets[member] = offset
-        highest = max(self.components, key=lambda component: component.height)
-        return self.problem.packing(offsets, self.bound, self.busiest, highest.method, self.capacity)
+        method = next((part.method for part in self.components if part.height == self.height), "nothing to place")
+        return self.problem.packing(offsets, self.bound, self.busiest, method, self.capacity)
 
     def report(self) -> None:
         """Tells the caller."""
@@ -345,11 +345,13 @@ def _height(lifetimes: Sequence[Lifetime], offsets: Sequence[int]) -> int:
 
 
 def _components(lifetimes: Sequence[Lifetime]) -> list[list[int]]:
-    """Storages that hang together in time. Those without bytes hang at nothing and are one each."""
+    """Storages that hang together in time; without those that have no bytes, which may lie anywhere."""
     found: list[list[int]] = []
-    until = None
+    until: int | None = None
     for number in sorted(range(len(lifetimes)), key=lambda number: lifetimes[number][:2]):
-        birth, death, _ = lifetimes[number]
+        birth, death, size = lifetimes[number]
+        if not size:
+            continue
         if until is None or birth >= until:
             found.append([])
             until = death

@@ -18,7 +18,8 @@ SEQUENCES: dict[str, Callable[[Lifetime], tuple[int, ...]]] = {
     "duration": lambda lifetime: (lifetime[0] - lifetime[1], -lifetime[2]),
     "birth": lambda lifetime: (lifetime[0], -lifetime[2]),
 }
-"""Which comes first: the largest, the one with most bytes times steps, the longest, the earliest. Ties go by number."""
+"""Which comes first: the largest, the one with most bytes times steps, the longest, the earliest. Of equal ones the last
+comes first: so it is in TensorFlow Lite Micro, which fills its list from the tail and sorts it with a stable sort."""
 
 FITS = ("lowest", "best")
 """Which gap a storage gets: the lowest that it fits into, or the smallest."""
@@ -42,7 +43,7 @@ def greedy_offsets(lifetimes: Sequence[Lifetime], sequence: str, fit: str) -> li
     key = SEQUENCES[sequence]
     offsets = [0] * len(lifetimes)
     placed: list[tuple[int, int, int, int]] = []  # by offset: offset, top, birth, death
-    for number in sorted(range(len(lifetimes)), key=lambda number: key(lifetimes[number])):
+    for number in sorted(range(len(lifetimes)), key=lambda number: (key(lifetimes[number]), -number)):
         birth, death, size = lifetimes[number]
         top, best, best_gap = 0, -1, -1
         for offset, end, other_birth, other_death in placed:
