@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
-from cnnbudget.planning.persistent import NEVER, Demands, Grid, fitting_steps, least_table, slot_steps, slot_table
+from cnnbudget.planning.persistent import NEVER, Demands, Grid, SlotTable, fitting_steps, least_table
 from cnnbudget.planning.plan import LARGEST_SIZE, Clock, Plan
 from cnnbudget.planning.segments import every
 from cnnbudget.planning.stages import Chain, Operation, keep_all, mark_repeats, replay
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from cnnbudget.planning.persistent import Ints
+
     from cnnbudget.planning.plan import Progress
 
 __all__ = ["CheckpointPlan", "Tradeoff", "TradeoffPoint", "least_checkpoint_bytes", "plan_checkpoints", "tradeoff"]
@@ -31,6 +32,8 @@ __all__ = ["CheckpointPlan", "Tradeoff", "TradeoffPoint", "least_checkpoint_byte
 _LARGEST_TABLE = 2**30
 _EXACT_WORK = 10**8
 """So many steps of the programme are always spent if no size needs rounding then."""
+_TRIES = 50
+"""So many schedules of a table whose sizes were rounded down are tried."""
 
 
 @frozen
@@ -61,11 +64,13 @@ class TradeoffPoint:
     Args:
         peak_bytes: What it holds at most, found by replaying it.
         extra_cost: Cost of its recomputation.
+        lower_bound: No persistent schedule that holds as little costs less.
         operations: The schedule.
     """
 
     peak_bytes: int
     extra_cost: int
+    lower_bound: int
     operations: tuple[Operation, ...] = field(repr=False)
 
 
@@ -75,7 +80,7 @@ class Tradeoff:
 
     Args:
         points: From the least memory to nothing recomputed: memory rises, cost falls.
-        slot_bytes: Stored sizes were rounded up to multiples of this; up to that, each point is best among persistent schedules.
+        slot_bytes: Stored sizes were rounded to multiples of this.
         complete: Whether there was time for all points; if not, only simple schedules are among them.
     """
 
@@ -183,64 +188,79 @@ def plan_checkpoints(
     bound = min(demands.forward)  # everything does not fit, so one stage at least runs twice
     best = _simple_plan(chain, room, bound, mark_repeats(fitting_steps(demands, least, room)))
     tell(best.value, bound)
-    slot, exact = _slot(demands, room, fineness)
-
-    def table_of(*, up: bool) -> tuple[Grid, list[Ints] | None]:
-        grid = Grid(demands, room // slot, slot, room % slot, up=up)
-        return grid, slot_table(grid, lambda: clock.over)
-
-    grid, table = table_of(up=True)
-    if table is None:
-        return best
-    cost = int(table[0][-1, -1]) - chain.forward_cost
-    if cost < best.value:
-        operations = mark_repeats(slot_steps(grid, table, grid.slots))
-        best = _plan(chain, room, operations, bound, "dynamic programme over persistent schedules", slot)
-    if exact:
-        bound = cost
-    else:
-        del table  # the second is as large
-        grid, table = table_of(up=False)
-        if table is not None:
-            bound = max(bound, int(table[0][-1, -1]) - chain.forward_cost)
-    tell(best.value, bound)
+    slot = _slot(demands, room, fineness)
+    for up in (True, False):
+        table = SlotTable(Grid(demands, room // slot, slot, room % slot, up=up))
+        if not table.fill(lambda: clock.over):
+            break
+        best = _cheapest_that_fits(chain, room, table, best)
+        if table.grid.exact or not up:  # nothing was rounded, or everything down
+            bound = max(bound, int(table.costs[-1]) - chain.forward_cost)
+        tell(best.value, bound)
+        if best.value == bound:
+            break
     return evolve(
         best, lower_bound=bound, slot_bytes=slot, rounding_bytes=_rounding(chain, best.operations, slot, best.peak_bytes)
     )
 
 
-def _plan(chain: Chain, room: int, operations: tuple[Operation, ...], bound: int, method: str) -> CheckpointPlan:
+def _better(
+    best: CheckpointPlan | None, chain: Chain, room: int, bound: int, operations: tuple[Operation, ...], method: str
+) -> CheckpointPlan | None:
+    """The schedule, if it fits and costs less than the best so far."""
     measured = replay(chain, operations)
     budget = room + chain.input_bytes
+    if measured.peak_bytes > budget or (best is not None and measured.extra_cost >= best.value):
+        return best
     return CheckpointPlan(measured.extra_cost, bound, method, operations, budget, measured.peak_bytes)
 
 
 def _simple_plan(chain: Chain, room: int, bound: int, fitting: tuple[Operation, ...]) -> CheckpointPlan:
     """The cheapest of a schedule that is known to fit, and the periodic ones that fit."""
-    best = _plan(chain, room, fitting, bound, "everything saved as soon as it fits")
+    best = _better(None, chain, room, bound, fitting, "everything saved as soon as it fits")
     for period in range(1, len(chain.stages)):
-        plan = _plan(chain, room, every(chain, period), bound, f"a checkpoint every {period} stages")
-        if plan.peak_bytes <= plan.budget_bytes and plan.value < best.value:
-            best = plan
+        best = _better(best, chain, room, bound, every(chain, period), f"a checkpoint every {period} stages")
+    assert best is not None, "a schedule that was promised to fit does not"  # noqa: S101  # the first one fits
     return best
 
 
-def _slot(demands: Demands, room: int, fineness: int) -> tuple[int, bool]:
-    """Bytes of a slot, and whether they divide every stored size."""
+def _cheapest_that_fits(chain: Chain, room: int, table: SlotTable, best: CheckpointPlan) -> CheckpointPlan:
+    """The cheapest schedule of a table that fits, if it is better than the best so far.
+
+    One for the whole budget need not fit if sizes were rounded down; then those for less are tried.
+    """
+    costs, firsts = np.unique(table.costs, return_index=True)
+    for cost, first in list(zip(costs.tolist(), firsts.tolist(), strict=True))[:_TRIES]:
+        if cost - chain.forward_cost >= best.value:
+            break
+        operations = mark_repeats(table.steps(first))
+        better = _better(best, chain, room, best.lower_bound, operations, "dynamic programme over persistent schedules")
+        if better is not best and better is not None:
+            return better
+    return best
+
+
+def _slot(demands: Demands, room: int, fineness: int, *, all_budgets: bool = False) -> int:
+    """Bytes of a slot: what divides every stored size, if that is not too small, else a part of the room.
+
+    For all budgets at once, what divides every size is better still.
+    """
     count = demands.count
-    divisor = gcd(*demands.out.tolist(), *demands.kept.tolist()) or max(room, 1)
-    if room // divisor <= max(fineness, _EXACT_WORK // count**3):
-        slot, exact = divisor, True
-    else:
-        slot, exact = -(-room // fineness), False
-    if (size := (room // slot + 1) * count * (count + 1) * 4) > _LARGEST_TABLE:
+    stored = gcd(*demands.out.tolist(), *demands.kept.tolist()) or max(room, 1)
+    most = max(fineness, _EXACT_WORK // count**3)
+    everything = gcd(stored, *demands.sizes)
+    slot = next(
+        (slot for slot in ([everything] if all_budgets else []) + [stored] if room // slot <= most),
+        -(-room // fineness),
+    )
+    if (size := (room // slot + 1) * count * (count + 1) * 8) > _LARGEST_TABLE:
         raise InvalidValueError(
             "the table for these checkpoints is too large",
             got=f"{size} bytes for {count} stages and {room // slot} slots",
             expected=f"at most {_LARGEST_TABLE} bytes",
             hint="join stages, or use fewer slots",
         )
-    return slot, exact
+    return slot
 
 
 def _rounding(chain: Chain, operations: tuple[Operation, ...], slot: int, peak: int) -> int:
@@ -284,22 +304,28 @@ def tradeoff(
     least = least_table(demands)
     schedules = [everything, mark_repeats(fitting_steps(demands, least, int(least[0][-1])))]
     schedules += [every(chain, period) for period in range(1, demands.count)]
-    slot, _ = _slot(demands, room, exact_int(slots, "slots", 1))
-    grid = Grid(demands, -(-room // slot), slot)
-    table = slot_table(grid, lambda: clock.over)
-    if table is not None:
-        costs, firsts = np.unique(table[0][-1], return_index=True)
-        for cost, first in zip(costs.tolist(), firsts.tolist(), strict=True):
-            if cost < NEVER:
-                schedules.append(mark_repeats(slot_steps(grid, table, first)))
-    return Tradeoff(_frontier(chain, schedules), slot, table is not None)
+    slot = _slot(demands, room, exact_int(slots, "slots", 1), all_budgets=True)
+    bounds = np.full(1, min(demands.forward), dtype=np.int64)
+    complete = False
+    for up in (True, False):
+        table = SlotTable(Grid(demands, -(-room // slot), slot, up=up))
+        if not table.fill(lambda: clock.over):
+            break
+        costs, firsts = np.unique(table.costs, return_index=True)
+        schedules += [mark_repeats(table.steps(first)) for first in firsts[costs < NEVER].tolist()]
+        if complete := table.grid.exact or not up:  # nothing was rounded, or everything down
+            bounds = np.maximum(table.costs - chain.forward_cost, bounds[0])
+            break
+    return Tradeoff(_frontier(chain, schedules, bounds, slot), slot, complete)
 
 
-def _frontier(chain: Chain, schedules: list[tuple[Operation, ...]]) -> tuple[TradeoffPoint, ...]:
-    """The schedules that no other beats in both memory and cost."""
+def _frontier(chain: Chain, schedules: list[tuple[Operation, ...]], bounds: Ints, slot: int) -> tuple[TradeoffPoint, ...]:
+    """The schedules that no other beats in both memory and cost; with the bounds for every number of slots."""
     measured = [(replay(chain, operations), operations) for operations in schedules]
     found: list[TradeoffPoint] = []
     for result, operations in sorted(measured, key=lambda pair: (pair[0].peak_bytes, pair[0].extra_cost)):
         if not found or result.extra_cost < found[-1].extra_cost:
-            found.append(TradeoffPoint(result.peak_bytes, result.extra_cost, operations))
+            within = min(-(-(result.peak_bytes - chain.input_bytes) // slot), len(bounds) - 1)
+            bound = min(int(bounds[within]), result.extra_cost)
+            found.append(TradeoffPoint(result.peak_bytes, result.extra_cost, bound, operations))
     return tuple(found)
