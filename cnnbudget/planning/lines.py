@@ -9,7 +9,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from cnnbudget.planning.tiles import SlidingChain
 
-__all__ = ["RowCounts", "row_counts"]
+__all__ = ["RowCounts", "needed_positions", "row_counts"]
 
 
 @frozen
@@ -26,6 +26,30 @@ class RowCounts:
     counts: tuple[tuple[int, ...], ...]
 
 
+def needed_positions(chain: SlidingChain, split: int, axis: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Which positions along an axis are read on the way to the split; gaps between strides are not.
+
+    Args:
+        chain: The layers.
+        split: So many of them count.
+        axis: Which axis.
+
+    Returns:
+        For every value up to the split: the positions that are needed; how many needed positions read each position.
+    """
+    readers = [[0] * chain.sizes[value][axis] for value in range(split + 1)]
+    needed: list[list[int]] = [[] for _ in range(split)] + [list(range(chain.sizes[split][axis]))]
+    for number in range(split - 1, -1, -1):
+        layer = chain.layers[number]
+        for position in needed[number + 1]:
+            for touched in layer.axes[axis].touched(position):
+                readers[number][touched] += 1
+            if layer.adds is not None:
+                readers[layer.adds][position] += 1
+        needed[number] = [position for position, count in enumerate(readers[number]) if count]
+    return needed, readers
+
+
 def row_counts(chain: SlidingChain, split: int) -> RowCounts:
     """Makes the rows of the last output in order, each row before it when it is first needed, and counts what is there.
 
@@ -36,21 +60,10 @@ def row_counts(chain: SlidingChain, split: int) -> RowCounts:
     Returns:
         The numbers of rows.
     """
-    sizes = [size[0] for size in chain.sizes]
     axes = [layer.axes[0] for layer in chain.layers[:split]]
     adds = [layer.adds for layer in chain.layers[:split]]
-    # left[value][row]: how many rows that are made still read it; what nobody reads is not made
-    left = [[0] * sizes[value] for value in range(split)]
-    made = [sizes[split]]
-    needed: list[list[int]] = [list(range(sizes[split]))]  # rows of each value that are made, last value first
-    for number in range(split - 1, -1, -1):
-        for row in needed[-1]:
-            for touched in axes[number].touched(row):
-                left[number][touched] += 1
-            if (source := adds[number]) is not None:
-                left[source][row] += 1
-        needed.append([row for row, readers in enumerate(left[number]) if readers])
-        made.append(len(needed[-1]))
+    needed, left = needed_positions(chain, split, 0)
+    sizes = [size[0] for size in chain.sizes]
     there = [0] * split
     done = [[False] * size for size in sizes[: split + 1]]
     seen: set[tuple[int, ...]] = set()
@@ -65,6 +78,7 @@ def row_counts(chain: SlidingChain, split: int) -> RowCounts:
             reads = [(number, touched) for touched in axes[number].touched(row)]
             if (source := adds[number]) is not None:
                 reads.append((source, row))
+                reads.sort(key=lambda read: (-read[0], read[1]))  # rows of one value in order
             missing = [(read, at) for read, at in reads if read > 0 and not done[read][at]]
             if missing:
                 stack.append(missing[0])
@@ -82,7 +96,7 @@ def row_counts(chain: SlidingChain, split: int) -> RowCounts:
             for read in dying:
                 if read > 0:
                     there[read] -= 1
-    return RowCounts(tuple(reversed(made)), tuple(sorted(seen)))
+    return RowCounts(tuple(map(len, needed)), tuple(sorted(seen)))
 
 
 def _during(chain: SlidingChain, there: list[int], number: int, dying: list[int], *, to_buffer: bool) -> list[int]:

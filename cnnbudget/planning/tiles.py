@@ -1,7 +1,7 @@
 """Depth-first execution of the first layers of a chain of windows, tile by tile or row by row: exact bytes and work.
 
 Per axis, the outputs ``a`` to ``b - 1`` of a window read the inputs from ``a * stride - before`` to
-``(b - 1) * stride - before + window - 1``, cut to what exists. Two ways to use that are known here: *tiles* of the output of the
+``(b - 1) * stride - before + window - 1``, cut to what exists; dilated windows count with all that they span. Two ways to use that are known here: *tiles* of the output of the
 first layers are made one after another, and what tiles share is made again for each (MCUNetV2: Lin, Chen, Cai, Gan and Han,
 "Memory-efficient patch-based inference for tiny deep learning", 2021); or the output is made row by row, and every layer keeps
 the rows that it reads again, its *lines* (fused layers: Alwani, Chen, Ferdman and Milder, "Fused-layer CNN accelerators", 2016).
@@ -82,7 +82,7 @@ class Axis:
         return output_size(self.size, self.window, self.stride, self.before, self.after)
 
     def needed(self, first: int, end: int) -> Interval:
-        """The inputs that some outputs read; padding is not among them.
+        """The inputs that some outputs span; padding is not among them.
 
         Args:
             first: The first output.
