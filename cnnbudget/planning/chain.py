@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from cnnbudget.planning.persistent import Ints
-
     from cnnbudget.planning.plan import Progress
 
 __all__ = ["CheckpointPlan", "Tradeoff", "TradeoffPoint", "least_checkpoint_bytes", "plan_checkpoints", "tradeoff"]
@@ -200,7 +199,10 @@ def plan_checkpoints(
         if best.value == bound:
             break
     return evolve(
-        best, lower_bound=bound, slot_bytes=slot, rounding_bytes=_rounding(chain, best.operations, slot, best.peak_bytes)
+        best,
+        lower_bound=bound,
+        slot_bytes=slot,
+        rounding_bytes=_rounding(chain, best.operations, slot, best.peak_bytes),
     )
 
 
@@ -264,7 +266,7 @@ def _slot(demands: Demands, room: int, fineness: int, *, all_budgets: bool = Fal
 
 
 def _rounding(chain: Chain, operations: tuple[Operation, ...], slot: int, peak: int) -> int:
-    stages = [
+    stages = tuple(
         evolve(
             stage,
             output_bytes=-(-stage.output_bytes // slot) * slot,
@@ -273,13 +275,12 @@ def _rounding(chain: Chain, operations: tuple[Operation, ...], slot: int, peak: 
             saving_transient_bytes=stage.saving_transient_bytes,
         )
         for stage in chain.stages
-    ]
-    return replay(evolve(chain, stages=stages), operations).peak_bytes - peak
+    )
+    rounded = Chain(stages, input_bytes=chain.input_bytes, input_gradient_bytes=chain.input_gradient_bytes)
+    return replay(rounded, operations).peak_bytes - peak
 
 
-def tradeoff(
-    chain: Chain, *, slots: SupportsIndex = 500, time_limit: float | None = None
-) -> Tradeoff:
+def tradeoff(chain: Chain, *, slots: SupportsIndex = 500, time_limit: float | None = None) -> Tradeoff:
     """Finds the whole curve of memory against recomputation: one table of the dynamic programme holds it.
 
     Args:
@@ -319,7 +320,9 @@ def tradeoff(
     return Tradeoff(_frontier(chain, schedules, bounds, slot), slot, complete)
 
 
-def _frontier(chain: Chain, schedules: list[tuple[Operation, ...]], bounds: Ints, slot: int) -> tuple[TradeoffPoint, ...]:
+def _frontier(
+    chain: Chain, schedules: list[tuple[Operation, ...]], bounds: Ints, slot: int
+) -> tuple[TradeoffPoint, ...]:
     """The schedules that no other beats in both memory and cost; with the bounds for every number of slots."""
     measured = [(replay(chain, operations), operations) for operations in schedules]
     found: list[TradeoffPoint] = []

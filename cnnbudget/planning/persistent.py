@@ -1,15 +1,17 @@
 """Tables of the dynamic programmes over persistent schedules of a chain.
 
-A schedule is persistent if what is kept for later stays until the backward operation that reads it. It consists of sweeps: forward
-from something held to the stage whose backward operation is next, which then runs, as do those before it as long as they can.
-The part of a schedule that runs the stages ``s`` to ``t`` forward and back, given the input of ``s`` and the gradient of ``t``, is then one of two things:
+A schedule is persistent if what is kept for later stays until the backward operation that reads it. It consists of sweeps:
+forward from something held to the stage whose backward operation is next, which then runs, as do those before it as long as
+they can. The part of a schedule that runs the stages ``s`` to ``t`` forward and back, given the input of ``s`` and the gradient
+of ``t``, is then one of two things:
 
 - save everything of ``s``, treat ``s + 1`` to ``t`` with what is left, run ``s`` back;
 - run ``s`` to ``u - 1`` forward, keeping the input of ``s``; treat ``u`` to ``t`` while the input of ``u`` is held; drop that,
   and treat ``s`` to ``u - 1``.
 
-That covers all persistent schedules (Beaumont et al.; here the referee tries them). Memory is counted here as the budget less what is stored, and
-what backward operations leave behind is part of the *demands*, which are sums of exact bytes and are rounded once, if at all.
+That covers all persistent schedules (Beaumont et al.; here the referee tries them). Memory is counted as the budget less what is
+stored, and what backward operations leave behind is part of the *demands*, which are sums of exact bytes and are rounded once,
+if at all.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ def _moves(chain: Chain, state: State, *, persistent: bool) -> Iterator[tuple[in
             yield now, 0, (outputs, records - {item}, due, -1)
     for i in range(due + 1):
         stage = stages[i]
-        if (i > 0 and i - 1 not in outputs and i - 1 not in records) or (persistent and latest >= 0 and i != latest + 1):
+        if (i > 0 and i - 1 not in outputs and i - 1 not in records) or (
+            persistent and latest >= 0 and i != latest + 1
+        ):
             continue
         if i not in records:
             saving = now + stage.kept_bytes + stage.saving_transient_bytes

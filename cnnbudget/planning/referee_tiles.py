@@ -7,7 +7,7 @@ has ``8 * c`` bytes. A layer that may work in place is pointwise here, and scale
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import define, field
@@ -67,25 +67,33 @@ def _taps(axis: Axis, position: int) -> list[tuple[int, int]]:
     return found
 
 
-def _one(layer: Sliding, weight: Values, read: dict[Position, Values], position: Position, added: Values | None) -> Values:
+def _at(position: Iterable[int]) -> Any:
+    """The index of a place in an array whose last axes are spatial."""
+    return (Ellipsis, *position)
+
+
+def _one(
+    layer: Sliding, weight: Values, read: dict[Position, Values], position: Position, added: Values | None
+) -> Values:
     """One output position, all channels; fails if an input that it reads is not there."""
     if layer.in_place:
         total = weight * read[position]
     else:
         total = np.zeros(len(weight), dtype=np.int64)
         for taps in product(*(_taps(axis, place) for axis, place in zip(layer.axes, position, strict=True))):
-            total += weight[(slice(None), slice(None), *(tap for tap, _ in taps))] @ read[tuple(place for _, place in taps)]
+            tap, place = zip(*taps, strict=True)
+            total += weight[_at(tap)] @ read[place]
     return total if added is None else total + added
 
 
 def _split(values: Values) -> dict[Position, Values]:
-    return {position: values[(slice(None), *position)] for position in np.ndindex(values.shape[1:])}
+    return {position: values[_at(position)] for position in np.ndindex(values.shape[1:])}
 
 
 def _join(values: dict[Position, Values], size: Iterable[int], channels: int) -> Values:
     joined = np.zeros((channels, *size), dtype=np.int64)
     for position, column in values.items():
-        joined[(slice(None), *position)] = column
+        joined[_at(position)] = column
     return joined
 
 
@@ -98,7 +106,9 @@ def _reads(chain: SlidingChain, number: int) -> list[int]:
     return [number] if adds is None else [number, adds]
 
 
-def _layers_whole(chain: SlidingChain, weights: Sequence[Values], run: Run, values: dict[Position, Values], first: int) -> None:
+def _layers_whole(
+    chain: SlidingChain, weights: Sequence[Values], run: Run, values: dict[Position, Values], first: int
+) -> None:
     """Runs the layers from one on, each as a whole; its input is held already unless it is the chain's."""
     store = {first: values}
     count = len(chain.layers)
@@ -109,7 +119,9 @@ def _layers_whole(chain: SlidingChain, weights: Sequence[Values], run: Run, valu
             added = None if layer.adds is None else store[layer.adds][position]
             made[position] = _one(layer, weights[number], store[number], position, added)
             run.macs += layer.macs
-        dying = [value for value in store if not any(value in _reads(chain, later) for later in range(number + 1, count))]
+        dying = [
+            value for value in store if not any(value in _reads(chain, later) for later in range(number + 1, count))
+        ]
         if layer.in_place and number in dying and layer.adds != number and number in run.held:
             run.drop(number)  # the same bytes
             dying.remove(number)
@@ -139,7 +151,7 @@ def _needed(chain: SlidingChain, split: int, wanted: set[Position], *, rows: boo
     for number in range(split - 1, -1, -1):
         layer = chain.layers[number]
         for position in needed[number + 1]:
-            places = []
+            places: list[list[int]] = []
             for axis, at in zip(layer.axes, position, strict=True):
                 if rows and not places:
                     places.append([place for _, place in _taps(axis, at)])
@@ -180,7 +192,9 @@ def run_tiles(chain: SlidingChain, weights: Sequence[Values], image: Values, spl
                 added = None if layer.adds is None else store[layer.adds][position]
                 made[position] = _one(layer, weights[number], store[number], position, added)
                 run.macs += layer.macs
-            dying = [value for value in store if not any(value in _reads(chain, later) for later in range(number + 1, split))]
+            dying = [
+                value for value in store if not any(value in _reads(chain, later) for later in range(number + 1, split))
+            ]
             if number == split - 1:
                 output.update(made)
             else:
@@ -260,12 +274,14 @@ class _Lines:
                 self.make(read, at)
         number = value - 1
         layer = self.chain.layers[number]
-        places = _box({position for position in self.needed[value] if position[0] == row})
-        read = self._columns(number)
+        places = [place for place in _box(self.needed[value]) if place[0] == row]  # all rows of a strip are as wide
+        columns_read = self._columns(number)
         added = None if layer.adds is None else self._columns(layer.adds)
         columns = {}
         for position in places:
-            columns[position] = _one(layer, self.weights[number], read, position, None if added is None else added[position])
+            columns[position] = _one(
+                layer, self.weights[number], columns_read, position, None if added is None else added[position]
+            )
             self.run.macs += layer.macs
         self.made.add((value, row))
         dying = [key for key in self.rows if not self.wanted_again(*key)]
@@ -288,5 +304,8 @@ class _Lines:
         if value == 0:
             return self.pixels
         return {
-            position: column for (owner, _), row in self.rows.items() if owner == value for position, column in row.items()
+            position: column
+            for (owner, _), row in self.rows.items()
+            if owner == value
+            for position, column in row.items()
         }

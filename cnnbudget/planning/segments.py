@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import comb, isqrt
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def at(chain: Chain, starts: Sequence[SupportsIndex]) -> tuple[Operation, ...]:
     """
     count = len(chain.stages)
     firsts = [exact_int(start, f"starts[{number}]", 0, count - 1) for number, start in enumerate(starts)]
-    if any(a >= b for a, b in zip(firsts, firsts[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(firsts)):
         raise InvalidValueError("starts must rise", got=shorten(tuple(firsts)), expected="each stage once, in order")
     if not firsts or firsts[0] != 0:
         firsts.insert(0, 0)
@@ -160,7 +161,7 @@ def least_peak_segments(kept: Sequence[int], segment: Callable[[int], Sequence[i
     if sum(sizes) + max(map(max, (needs[i, i:].tolist() for i in range(count)))) >= 2**61:
         raise InvalidValueError("the bytes of the segments are beyond 2**61", expected="less in all")
     low, high = 0, sizes[0] + int(needs[0, -1])
-    best = (0,)
+    best: tuple[int, ...] = (0,)
     while low < high:
         middle = (low + high) // 2
         starts = _fitting_starts(sizes, needs, middle)
@@ -215,7 +216,9 @@ def segment_bytes(chain: Chain) -> tuple[tuple[int, ...], Callable[[int], list[i
         forward = np.maximum.accumulate(saved + saving[i:]) + beside[i:]
         backward = np.maximum.accumulate(saved + back[i:])
         need = np.maximum(forward, backward)
-        need[:-1] = np.maximum(need[:-1], demands.running[i][i:-1])  # all but the last segment run before, saving nothing
+        need[:-1] = np.maximum(
+            need[:-1], demands.running[i][i:-1]
+        )  # all but the last segment run before, saving nothing
         return [int(size) for size in need]
 
     return (chain.input_bytes, *demands.out[:-1].tolist()), row

@@ -18,7 +18,7 @@ from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.plan import LARGEST_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from attrs import Attribute
 
@@ -81,12 +81,31 @@ class Stage:
         _holds_the_output(self, attribute, kept)
 
 
-def _are_stages(instance: Chain, _: Attribute[Any], stages: tuple[Any, ...]) -> None:
-    if not stages:
-        raise InvalidValueError("a chain has no stages", got="()", expected="one Stage or more")
-    for number, stage in enumerate(stages):
-        if not isinstance(stage, Stage):
-            raise InvalidTypeError(f"Chain.stages[{number}] must be a Stage", got=shorten(stage), expected="a Stage")
+def tuple_from(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Normalises a list to a tuple; leaves everything else for the validator to refuse."""
+    return tuple(values) if isinstance(values, list) else values  # type: ignore[return-value]  # the validator refuses
+
+
+def are_all(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
+    """Makes a validator of a tuple of instances, not empty."""
+
+    def check(instance: Any, attribute: Attribute[Any], values: Any) -> None:
+        what = f"{type(instance).__name__}.{attribute.name}"
+        if not isinstance(values, tuple):
+            raise InvalidTypeError(
+                f"{what} must be a tuple or a list", got=shorten(values), expected=f"{kind.__name__}s"
+            )
+        if not values:
+            raise InvalidValueError(f"{what} is empty", got="()", expected=f"one {kind.__name__} or more")
+        for number, value in enumerate(values):
+            if not isinstance(value, kind):
+                raise InvalidTypeError(
+                    f"{what}[{number}] must be a {kind.__name__}",
+                    got=f"{shorten(value)} ({type(value).__name__})",
+                    expected=f"{kind.__name__}(...)",
+                )
+
+    return check
 
 
 @frozen
@@ -110,7 +129,7 @@ class Chain:
         21
     """
 
-    stages: tuple[Stage, ...] = field(converter=tuple, validator=_are_stages)
+    stages: tuple[Stage, ...] = field(converter=tuple_from, validator=are_all(Stage))
     input_bytes: int = field(default=0, **_SIZE)
     input_gradient_bytes: int = field(default=0, **_SIZE)
 
@@ -175,7 +194,10 @@ def mark_repeats(operations: Iterable[tuple[Action, int]]) -> tuple[Operation, .
     """Makes operations of pairs, and marks those that run a stage forward again.
 
     Example:
-        >>> [operation.again for operation in mark_repeats([(Action.CHECKPOINT, 0), (Action.SAVE, 0), (Action.BACKWARD, 0)])]
+        >>> [
+        ...     operation.again
+        ...     for operation in mark_repeats([(Action.CHECKPOINT, 0), (Action.SAVE, 0), (Action.BACKWARD, 0)])
+        ... ]
         [False, True, False]
     """
     seen: set[int] = set()

@@ -1,9 +1,9 @@
 """Depth-first execution of the first layers of a chain of windows, tile by tile or row by row: exact bytes and work.
 
-Per axis, the outputs ``a`` to ``b - 1`` of a window read the inputs from ``a * stride - before`` to
-``(b - 1) * stride - before + window - 1``, cut to what exists; dilated windows count with all that they span. Two ways to use that are known here: *tiles* of the output of the
+Per axis, the outputs ``a`` to ``b - 1`` of a window span the inputs from ``a * stride - before`` to
+``(b - 1) * stride - before + window - 1``, cut to what exists. Two ways to use that are known here. *Tiles* of the output of the
 first layers are made one after another, and what tiles share is made again for each (MCUNetV2: Lin, Chen, Cai, Gan and Han,
-"Memory-efficient patch-based inference for tiny deep learning", 2021); or the output is made row by row, and every layer keeps
+"Memory-efficient patch-based inference for tiny deep learning", 2021). Or the output is made row by row, and every layer keeps
 the rows that it reads again, its *lines* (fused layers: Alwani, Chen, Ferdman and Milder, "Fused-layer CNN accelerators", 2016).
 """
 
@@ -20,20 +20,20 @@ from cnnbudget.checks import exact_int, int_from, is_bool, is_int, one_of
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, ShapeError, shorten
 from cnnbudget.planning.lines import row_counts
 from cnnbudget.planning.plan import LARGEST_SIZE
+from cnnbudget.planning.stages import are_all, tuple_from
 from cnnbudget.windows import effective_kernel, output_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import SupportsIndex
 
-    from attrs import Attribute
 
 __all__ = ["VARIANTS", "Axis", "Sliding", "SlidingChain", "TileCost", "needed_intervals", "tile_bounds", "tile_cost"]
 
 VARIANTS = ("tiles", "lines")
 _SIZE: dict[str, Any] = {"converter": int_from, "validator": is_int(0, LARGEST_SIZE), "kw_only": True}
 _COUNT: dict[str, Any] = {"converter": int_from, "validator": is_int(), "kw_only": True}
-_SIDE: dict[str, Any] = {"default": 0, "converter": int_from, "validator": is_int(0), "kw_only": True}
+_SIDE: dict[str, Any] = {"converter": int_from, "validator": is_int(0), "kw_only": True}
 
 Interval = tuple[int, int]
 """Half-open."""
@@ -59,8 +59,8 @@ class Axis:
     size: int = field(converter=int_from, validator=is_int())
     kernel: int = field(default=1, **_COUNT)
     stride: int = field(default=1, **_COUNT)
-    before: int = field(**_SIDE)
-    after: int = field(**_SIDE)
+    before: int = field(default=0, **_SIDE)
+    after: int = field(default=0, **_SIDE)
     dilation: int = field(default=1, **_COUNT)
 
     def __attrs_post_init__(self) -> None:
@@ -104,11 +104,6 @@ class Axis:
         return [position for position in taps if 0 <= position < self.size]
 
 
-def _are_axes(instance: Sliding, _: Attribute[Any], axes: tuple[Any, ...]) -> None:
-    if not axes or not all(isinstance(axis, Axis) for axis in axes):
-        raise InvalidTypeError("Sliding.axes must be Axis values", got=shorten(axes), expected="one Axis or more")
-
-
 @frozen
 class Sliding:
     """A layer whose output at a position depends on a window of its input: convolution, pooling, anything pointwise.
@@ -127,7 +122,7 @@ class Sliding:
         (6,)
     """
 
-    axes: tuple[Axis, ...] = field(converter=tuple, validator=_are_axes)
+    axes: tuple[Axis, ...] = field(converter=tuple_from, validator=are_all(Axis))
     output_bytes: int = field(**_SIZE)
     macs: int = field(default=0, **_SIZE)
     adds: int | None = field(default=None, kw_only=True)
@@ -162,16 +157,12 @@ class SlidingChain:
         TileCost(peak_bytes=512, macs=8208, extra_macs=1296, split=2, grid=(2, 2), variant='tiles')
     """
 
-    layers: tuple[Sliding, ...] = field(converter=tuple)
+    layers: tuple[Sliding, ...] = field(converter=tuple_from, validator=are_all(Sliding))
     input_bytes: int = field(default=0, **_SIZE)
 
     def __attrs_post_init__(self) -> None:
-        if not self.layers:
-            raise InvalidValueError("a chain has no layers", got="()", expected="one Sliding or more")
         for number, layer in enumerate(self.layers):
             where = f"layer {number}"
-            if not isinstance(layer, Sliding):
-                raise InvalidTypeError("a layer must be a Sliding", where=where, got=shorten(layer))
             size = tuple(axis.size for axis in layer.axes)
             if number and size != self.layers[number - 1].size:
                 raise ShapeError(
@@ -288,7 +279,9 @@ def tile_bounds(size: int, tiles: int) -> list[Interval]:
 
 def _check_split(chain: SlidingChain, split: SupportsIndex) -> int:
     if not isinstance(chain, SlidingChain):
-        raise InvalidTypeError("chain must be a SlidingChain", got=shorten(chain), expected="SlidingChain([Sliding(...)])")
+        raise InvalidTypeError(
+            "chain must be a SlidingChain", got=shorten(chain), expected="SlidingChain([Sliding(...)])"
+        )
     number = exact_int(split, "split", 0, len(chain.layers))
     if number not in chain.splits:
         crossing = next(value for value in range(number) if chain.last_readers[value] >= number)
@@ -345,7 +338,9 @@ def needed_intervals(
     first = _check_split(chain, split)
     tiles = _check_grid(chain, first, grid)
     return tuple(
-        tuple(tuple(_intervals(chain, first, axis, tile)) for tile in tile_bounds(chain.sizes[first][axis], tiles[axis]))
+        tuple(
+            tuple(_intervals(chain, first, axis, tile)) for tile in tile_bounds(chain.sizes[first][axis], tiles[axis])
+        )
         for axis in range(len(tiles))
     )
 
@@ -395,9 +390,7 @@ def tile_cost(
         macs += sum(positions[number + 1] * chain.layers[number].macs for number in range(first))
         if rows is None:
             bytes_ = [count * size for count, size in zip(positions, chain.position_bytes, strict=False)]
-            live = max(
-                chain.live_bytes(number, bytes_, first=1, output=number < first - 1) for number in range(first)
-            )
+            live = max(chain.live_bytes(number, bytes_, first=1, output=number < first - 1) for number in range(first))
         else:
             row_bytes = [
                 prod(extent[value] for extent in extents[1:]) * chain.position_bytes[value] for value in range(first)
