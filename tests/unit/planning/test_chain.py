@@ -19,7 +19,8 @@ def steps_by_recursion(length, checkpoints):
     if checkpoints == 1:
         return length * (length - 1) // 2
     return min(
-        k + steps_by_recursion(length - k, checkpoints - 1) + steps_by_recursion(k, checkpoints) for k in range(1, length)
+        k + steps_by_recursion(length - k, checkpoints - 1) + steps_by_recursion(k, checkpoints)
+        for k in range(1, length)
     )
 
 
@@ -160,9 +161,7 @@ def test_a_curve_without_time_has_simple_schedules_only():
 def test_sizes_of_more_than_four_gibibytes():
     small, record = equal_steps(6)
     scale = 2**40
-    large = Chain(
-        [Stage(output_bytes=scale, kept_bytes=record * scale, gradient_bytes=0)] * 6, input_bytes=scale
-    )
+    large = Chain([Stage(output_bytes=scale, kept_bytes=record * scale, gradient_bytes=0)] * 6, input_bytes=scale)
     for checkpoints in range(1, 7):
         budget = checkpoints + 1 + record
         assert plan_checkpoints(large, budget * scale).value == plan_checkpoints(small, budget).value
@@ -197,7 +196,11 @@ def vast():
         (lambda c: plan_checkpoints(c, 1.5), InvalidTypeError, "budget must be an int"),
         (lambda c: plan_checkpoints(c, 3000, slots=0), InvalidValueError, "slots is out of range: got 0"),
         (lambda c: plan_checkpoints(c, 3000, time_limit=-1), InvalidValueError, "time_limit is out of range"),
-        (lambda c: plan_checkpoints(vast(), 10**11, slots=10**8), InvalidValueError, "table .* too large: .*fewer slots"),
+        (
+            lambda c: plan_checkpoints(vast(), 10**11, slots=10**8),
+            InvalidValueError,
+            "table .* too large: .*fewer slots",
+        ),
         (lambda c: plan_checkpoints([1, 2], 3000), InvalidTypeError, r"chain must be a Chain: got \[1, 2\]"),
         (lambda c: least_checkpoint_bytes(None), InvalidTypeError, "chain must be a Chain: got None"),
         (lambda c: tradeoff("chain"), InvalidTypeError, "chain must be a Chain: got 'chain'"),

@@ -67,7 +67,11 @@ def test_a_single_boundary_leaves_no_choice():
         (lambda: least_peak_segments([], None), InvalidValueError, "there are no boundaries"),
         (lambda: least_peak_segments([-1], lambda _: [1]), InvalidValueError, r"kept\[0\] is out of range: got -1"),
         (lambda: least_peak_segments([1], lambda _: [1.5]), InvalidTypeError, r"segment\(0\)\[0\] must be an int"),
-        (lambda: least_peak_segments([1, 1], lambda _: [1]), InvalidValueError, "wrong length: got 1, expected 2 bytes"),
+        (
+            lambda: least_peak_segments([1, 1], lambda _: [1]),
+            InvalidValueError,
+            "wrong length: got 1, expected 2 bytes",
+        ),
         (lambda: least_peak_segments([2**62], lambda _: [1]), InvalidValueError, "segments are beyond 2"),
         (lambda: segment_bytes([1]), InvalidTypeError, "chain must be a Chain"),
     ],

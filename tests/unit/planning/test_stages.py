@@ -72,7 +72,9 @@ def test_what_a_forward_operation_drops():
 
 def test_a_record_takes_the_place_of_its_output():
     two = Chain([Stage(output_bytes=1, kept_bytes=10), Stage(output_bytes=0)])
-    result = replay(two, mark_repeats([(Action.CHECKPOINT, 0), (A, 0), (A, 0), (Action.FORWARD, 0), (A, 1), (B, 1), (B, 0)]))
+    result = replay(
+        two, mark_repeats([(Action.CHECKPOINT, 0), (A, 0), (A, 0), (Action.FORWARD, 0), (A, 1), (B, 1), (B, 0)])
+    )
     assert result.live_bytes == (1, 1 + 10, 10 + 10, 10 + 1, 10, 10 + 1, 10 + 1)
     assert result.extra_cost == 3
 
@@ -103,7 +105,11 @@ def test_schedules_that_cannot_be_run(steps, text):
         (lambda: Stage(output_bytes=-1), InvalidValueError, "Stage.output_bytes is out of range: got -1"),
         (lambda: Stage(output_bytes=1.5), InvalidTypeError, "Stage.output_bytes must be an int: got 1.5"),
         (lambda: Stage(output_bytes=2**63), InvalidValueError, "Stage.output_bytes is out of range"),
-        (lambda: Stage(output_bytes=2, kept_bytes=1), InvalidValueError, "kept_bytes is less than its output: got 1 of 2"),
+        (
+            lambda: Stage(output_bytes=2, kept_bytes=1),
+            InvalidValueError,
+            "kept_bytes is less than its output: got 1 of 2",
+        ),
         (lambda: Stage(output_bytes=2, kept_bytes=True), InvalidTypeError, "Stage.kept_bytes must be an int"),
         (lambda: Chain([Stage(output_bytes=2**62)]), InvalidValueError, "bytes of a chain are beyond 2"),
         (lambda: Chain([Stage(output_bytes=1, forward=2**60)] * 2), InvalidValueError, "costs.*use a larger unit"),
