@@ -192,7 +192,7 @@ def plan_checkpoints(
         table = SlotTable(Grid(demands, room // slot, slot, room % slot, up=up))
         if not table.fill(lambda: clock.over):
             break
-        best = _cheapest_that_fits(chain, room, table, best)
+        best = _cheapest_that_fits(chain, table, best)
         if table.grid.exact or not up:  # nothing was rounded, or everything down
             bound = max(bound, int(table.costs[-1]) - chain.forward_cost)
         tell(best.value, bound)
@@ -206,38 +206,36 @@ def plan_checkpoints(
     )
 
 
-def _better(
-    best: CheckpointPlan | None, chain: Chain, room: int, bound: int, operations: tuple[Operation, ...], method: str
-) -> CheckpointPlan | None:
+def _better(best: CheckpointPlan, chain: Chain, operations: tuple[Operation, ...], method: str) -> CheckpointPlan:
     """The schedule, if it fits and costs less than the best so far."""
     measured = replay(chain, operations)
-    budget = room + chain.input_bytes
-    if measured.peak_bytes > budget or (best is not None and measured.extra_cost >= best.value):
+    if measured.peak_bytes > best.budget_bytes or measured.extra_cost >= best.value:
         return best
-    return CheckpointPlan(measured.extra_cost, bound, method, operations, budget, measured.peak_bytes)
+    return evolve(best, value=measured.extra_cost, method=method, operations=operations, peak_bytes=measured.peak_bytes)
 
 
 def _simple_plan(chain: Chain, room: int, bound: int, fitting: tuple[Operation, ...]) -> CheckpointPlan:
     """The cheapest of a schedule that is known to fit, and the periodic ones that fit."""
-    best = _better(None, chain, room, bound, fitting, "everything saved as soon as it fits")
+    measured = replay(chain, fitting)
+    method = "everything saved as soon as it fits"
+    budget = room + chain.input_bytes
+    best = CheckpointPlan(measured.extra_cost, bound, method, fitting, budget, measured.peak_bytes)
     for period in range(1, len(chain.stages)):
-        best = _better(best, chain, room, bound, every(chain, period), f"a checkpoint every {period} stages")
-    assert best is not None, "a schedule that was promised to fit does not"  # noqa: S101  # the first one fits
+        best = _better(best, chain, every(chain, period), f"a checkpoint every {period} stages")
     return best
 
 
-def _cheapest_that_fits(chain: Chain, room: int, table: SlotTable, best: CheckpointPlan) -> CheckpointPlan:
+def _cheapest_that_fits(chain: Chain, table: SlotTable, best: CheckpointPlan) -> CheckpointPlan:
     """The cheapest schedule of a table that fits, if it is better than the best so far.
 
     One for the whole budget need not fit if sizes were rounded down; then those for less are tried.
     """
     costs, firsts = np.unique(table.costs, return_index=True)
-    for cost, first in list(zip(costs.tolist(), firsts.tolist(), strict=True))[:_TRIES]:
-        if cost - chain.forward_cost >= best.value:
-            break
+    cheaper = firsts[costs < best.value + chain.forward_cost]
+    for first in cheaper[:_TRIES].tolist():
         operations = mark_repeats(table.steps(first))
-        better = _better(best, chain, room, best.lower_bound, operations, "dynamic programme over persistent schedules")
-        if better is not best and better is not None:
+        better = _better(best, chain, operations, "dynamic programme over persistent schedules")
+        if better is not best:
             return better
     return best
 
@@ -314,8 +312,10 @@ def tradeoff(chain: Chain, *, slots: SupportsIndex = 500, time_limit: float | No
             break
         costs, firsts = np.unique(table.costs, return_index=True)
         schedules += [mark_repeats(table.steps(first)) for first in firsts[costs < NEVER].tolist()]
-        if complete := table.grid.exact or not up:  # nothing was rounded, or everything down
+        if table.grid.exact or not up:  # nothing was rounded, or everything down
             bounds = np.maximum(table.costs - chain.forward_cost, bounds[0])
+            complete = True
+        if table.grid.exact:
             break
     return Tradeoff(_frontier(chain, schedules, bounds, slot), slot, complete)
 

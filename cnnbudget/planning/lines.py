@@ -71,9 +71,6 @@ def row_counts(chain: SlidingChain, split: int) -> RowCounts:
         stack = [(split, last)]
         while stack:
             value, row = stack[-1]
-            if done[value][row]:
-                stack.pop()
-                continue
             number = value - 1
             reads = [(number, touched) for touched in axes[number].touched(row)]
             if (source := adds[number]) is not None:

@@ -258,9 +258,8 @@ class SlotTable:
                         np.minimum(block.min(axis=0) - demands.before[s], NEVER, out=best[start:])
                     self._save(s, t, low)
                 first[s, t] = np.searchsorted(-best, -NEVER, side="right")  # costs fall with the slots
-                room = width - int(stored[s])
-                if room > 0:
-                    np.add(best[:room], demands.before[s], out=shifted[s, width - room :])
+                taken = min(int(stored[s]), width)
+                np.add(best[: width - taken], demands.before[s], out=shifted[s, taken:])
             if over():
                 return False
         return True
@@ -313,10 +312,9 @@ class SlotTable:
                     return s, [Part(s + 1, t, left, goes_on)]
         room = min(room, grid.slots)
         for u in range(s + 1, t + 1):
+            # splits that the room forbids come after all that it allows, so the first match is allowed
             rest = room - grid.out[u - 1]
-            if rest < 0 or grid.threshold(demands.beside[t] + int(demands.running[s][u - 1])) > room:
-                continue
             passed = demands.before[u] - demands.before[s]
-            if passed + int(self.fresh[u][t - u, rest]) + int(self.fresh[s][u - 1 - s, room]) == wanted:
+            if rest >= 0 and passed + int(self.fresh[u][t - u, rest]) + int(self.fresh[s][u - 1 - s, room]) == wanted:
                 return u, [Part(s, u - 1, room), Part(u, t, rest)]
         raise AssertionError("a table without the choice that made it")  # pragma: no cover

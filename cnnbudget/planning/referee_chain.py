@@ -58,8 +58,6 @@ def _held(chain: Chain, state: State) -> int:
     total = chain.input_bytes
     total += sum(stages[i].output_bytes for i in outputs) + sum(stages[i].kept_bytes for i in records)
     total += sum(stage.residue_bytes for stage in stages[due + 1 :])
-    if due == -1:
-        return total + chain.input_gradient_bytes
     return total + (stages[due].gradient_bytes if due < len(stages) - 1 else 0)
 
 

@@ -1,8 +1,10 @@
 """Checkpoint schedules against all schedules of small chains, and laws of the large ones."""
 
 from itertools import combinations
+from random import Random
 from unittest import mock
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,44 @@ def test_plans_are_best_among_persistent_schedules(chain):
         assert plan.peak_bytes == result.peak_bytes <= budget
         assert result.forward_cost == chain.forward_cost + plan.value
         assert result.backward_cost == chain.backward_cost
+
+
+def wild_chain(seed):
+    """Sizes of very different magnitude, and gradients and transients that decide."""
+    random = Random(seed)
+
+    def size():
+        return random.choice([0, random.randrange(10), random.randrange(100)])
+
+    stages = []
+    for _ in range(random.randrange(3, 6)):
+        output = size()
+        stages.append(
+            Stage(
+                output_bytes=output,
+                kept_bytes=output + size(),
+                forward=random.randrange(1, 20),
+                gradient_bytes=size(),
+                forward_transient_bytes=size(),
+                saving_transient_bytes=size(),
+                backward_transient_bytes=size(),
+                residue_bytes=random.choice([0, size()]),
+            )
+        )
+    return Chain(stages, input_bytes=size())
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_wild_chains(seed):
+    chain = wild_chain(seed)
+    for budget in budgets(chain)[:4]:
+        plan = plan_checkpoints(chain, budget)
+        assert plan.optimal
+        assert plan.value == least_extra_cost_by_trying(chain, budget, persistent=True)
+        with mock.patch.object(planner, "_EXACT_WORK", 0):
+            coarse = plan_checkpoints(chain, budget, slots=12)
+        assert coarse.lower_bound <= plan.value <= coarse.value == replay(chain, coarse.operations).extra_cost
+        assert plan_checkpoints(chain, budget, time_limit=0).value >= plan.value
 
 
 @given(chains())

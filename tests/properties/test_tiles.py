@@ -1,6 +1,7 @@
 """Tiles and lines against small chains that are really run, in numpy, with every array counted."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,71 @@ def chains(draw):
         layers.append(Sliding(axes, output_bytes=8 * filters, macs=macs, adds=adds, in_place=in_place))
         values.append(made)
     return SlidingChain(layers, input_bytes=8 * channels if held else 0), channels if held else 1
+
+
+def convolution(size, filters, **options):
+    axes = [Axis(n, **options) for n in size]
+    return Sliding(axes, output_bytes=8 * filters, macs=3)
+
+
+def scale(size, filters, adds=None):
+    return Sliding([Axis(n) for n in size], output_bytes=8 * filters, macs=1, in_place=True, adds=adds)
+
+
+SAME = {"kernel": 3, "before": 1, "after": 1}
+FIXED = [
+    # a residual block, with a scale in place before and after the sum
+    SlidingChain(
+        [
+            convolution((6, 5), 2, **SAME),
+            scale((6, 5), 2),
+            convolution((6, 5), 3, **SAME),
+            scale((6, 5), 3),
+            convolution((6, 5), 2, kernel=1),
+            scale((6, 5), 2, adds=2),
+            convolution((6, 5), 1, kernel=3, stride=2),
+        ],
+        input_bytes=8,
+    ),
+    # a value added to itself, in place; rows between strides that nobody reads; dilation
+    SlidingChain(
+        [
+            convolution((9, 4), 1, kernel=1),
+            scale((9, 4), 1, adds=1),
+            convolution((9, 4), 2, kernel=1, stride=2),
+            convolution((5, 2), 1, kernel=2, dilation=2, before=2, after=2),
+        ]
+    ),
+    # one axis, and three
+    SlidingChain([convolution((9,), 2, **SAME), scale((9,), 2), convolution((9,), 1, **SAME)]),
+    SlidingChain([convolution((3, 4, 3), 1, **SAME), convolution((3, 4, 3), 1, kernel=2)]),
+    # widths without a tile that covers the others: the first and the last tile reach into different paddings
+    SlidingChain(
+        [
+            convolution((8, 8), 1, kernel=5, stride=2, before=4),
+            convolution((4, 4), 1, kernel=3, before=2, after=0),
+            convolution((4, 4), 1, kernel=3, before=0, after=2),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize("chain", FIXED)
+def test_fixed_chains_in_all_grids(chain):
+    weights, image, whole = run_of(chain, max(chain.input_bytes // 8, 1))
+    costs = {(cost.split, cost.grid, cost.variant) for cost in tile_frontier(chain)}
+    for split in chain.splits[1:]:
+        for place in np.ndindex(chain.sizes[split]):
+            grid = tuple(number + 1 for number in place)
+            runs = [("tiles", run_tiles)] + ([("lines", run_lines)] if grid[0] == 1 else [])
+            for variant, run_it in runs:
+                if max(grid) > 3 and (split, grid, variant) not in costs:
+                    continue  # a few large grids, and those that matter
+                run = run_it(chain, weights, image, split, grid)
+                cost = tile_cost(chain, split, grid, variant)
+                assert np.array_equal(run.output, whole.output)
+                assert (run.peak_bytes, run.macs) == (cost.peak_bytes, cost.macs)
+    check_the_search(chain, 20)
 
 
 def run_of(chain, channels):
@@ -92,7 +158,10 @@ def every_cost(chain):
 
 @given(chains(), st.integers(0, 200))
 def test_the_search_finds_the_best_of_all(made, most):
-    chain, _ = made
+    check_the_search(made[0], most)
+
+
+def check_the_search(chain, most):
     costs = list(every_cost(chain))
     allowed = [cost for cost in costs if cost.extra_macs <= most]
     plan = plan_tiles(chain, most_extra_macs=most)

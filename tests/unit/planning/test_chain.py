@@ -1,12 +1,14 @@
 """The checkpoint planner: closed forms, knobs, and what it refuses. Brute force is in ``tests/properties/test_chains.py``."""
 
 from functools import cache
+from itertools import pairwise
 
 import pytest
 
 from cnnbudget import InvalidTypeError, InvalidValueError
 from cnnbudget.planning import chain as planner
 from cnnbudget.planning.chain import least_checkpoint_bytes, plan_checkpoints, tradeoff
+from cnnbudget.planning.referee_chain import least_extra_cost_by_trying
 from cnnbudget.planning.segments import every, revolve_steps
 from cnnbudget.planning.stages import Action, Chain, Stage, keep_all, replay
 
@@ -114,7 +116,7 @@ def test_progress_only_improves_and_ends_at_the_plan(monkeypatch):
     seen = []
     plan = plan_checkpoints(mixed(), 3000, slots=40, progress=lambda value, bound: seen.append((value, bound)))
     assert seen[-1] == (plan.value, plan.lower_bound)
-    assert all(b[0] <= a[0] and b[1] >= a[1] for a, b in zip(seen, seen[1:], strict=False))
+    assert all(b[0] <= a[0] and b[1] >= a[1] for a, b in pairwise(seen))
     assert len(seen) >= 2
     kept = []
     plan_checkpoints(mixed(), 10**6, progress=lambda *pair: kept.append(pair))
@@ -139,7 +141,7 @@ def test_the_curve_ends_at_the_two_extremes():
     assert curve.complete
     assert curve.points[0].peak_bytes == least_checkpoint_bytes(chain)
     assert (curve.points[-1].peak_bytes, curve.points[-1].extra_cost) == (replay(chain, keep_all(chain)).peak_bytes, 0)
-    for a, b in zip(curve.points, curve.points[1:], strict=False):
+    for a, b in pairwise(curve.points):
         assert a.peak_bytes < b.peak_bytes
         assert a.extra_cost > b.extra_cost
     assert curve.within(10**9) == curve.points[-1]
@@ -166,6 +168,58 @@ def test_sizes_of_more_than_four_gibibytes():
         budget = checkpoints + 1 + record
         assert plan_checkpoints(large, budget * scale).value == plan_checkpoints(small, budget).value
     assert least_checkpoint_bytes(large) == least_checkpoint_bytes(small) * scale
+
+
+def test_a_gradient_that_leaves_no_room_to_save_the_first_stage():
+    # While the second stage's gradient of 100 bytes is held, the first stage's 50 bytes do not fit beside it. The last
+    # stage's backward operation needs 1 + 8 + 100 bytes, the second's 1 + 8 + 100: neither leaves room for one byte more.
+    # So the output of the first stage is dropped twice: 0 1 2, 0 1, 0.
+    chain = Chain(
+        [
+            Stage(output_bytes=1, kept_bytes=50, gradient_bytes=0),
+            Stage(output_bytes=1, kept_bytes=8, gradient_bytes=100),
+            Stage(output_bytes=0, kept_bytes=8, gradient_bytes=0),
+        ]
+    )
+    assert least_checkpoint_bytes(chain) == 109
+    plan = plan_checkpoints(chain, 109)
+    assert (plan.value, plan.optimal) == (3, True)
+    assert least_extra_cost_by_trying(chain, 109, persistent=True) == 3
+    assert (tradeoff(chain).points[0].peak_bytes, tradeoff(chain).points[0].extra_cost) == (109, 3)
+
+
+def test_making_ahead_can_beat_every_sweep():
+    # Once the last stage has run back it has left 3 bytes behind, and saving stage 2 needs 6 bytes for a moment. Saving it
+    # before, while stage 3's record is still there, needs one byte less in all. That is no sweep; the planner does not see it.
+    chain = Chain(
+        [
+            Stage(output_bytes=3, kept_bytes=11, gradient_bytes=0, forward_transient_bytes=6, saving_transient_bytes=0),
+            Stage(output_bytes=7, kept_bytes=18, gradient_bytes=1),
+            Stage(output_bytes=0, kept_bytes=11, forward_transient_bytes=7, saving_transient_bytes=6),
+            Stage(output_bytes=0, kept_bytes=2, saving_transient_bytes=7, residue_bytes=3),
+        ],
+        input_bytes=8,
+    )
+    assert least_checkpoint_bytes(chain) == 35
+    assert least_extra_cost_by_trying(chain, 34, persistent=True) is None
+    assert least_extra_cost_by_trying(chain, 34, persistent=False) is not None
+
+
+def test_a_coarse_curve(monkeypatch):
+    chain = mixed()
+    monkeypatch.setattr(planner, "_EXACT_WORK", 0)
+    curve = tradeoff(chain, slots=20)
+    assert curve.complete
+    for point in curve.points:
+        best = tradeoff_by_plans(chain, point.peak_bytes)
+        assert point.lower_bound <= best <= point.extra_cost
+    assert tradeoff(chain, slots=20, time_limit=0).complete is False
+
+
+def tradeoff_by_plans(chain, budget):
+    plan = plan_checkpoints(chain, budget, slots=10**4)
+    assert plan.optimal
+    return plan.value
 
 
 def test_chains_that_hold_nothing():

@@ -1,5 +1,7 @@
 """Depth-first execution: intervals, bytes and work by hand, and what is refused."""
 
+from itertools import pairwise
+
 import pytest
 
 from cnnbudget import InvalidTypeError, InvalidValueError, ShapeError
@@ -105,7 +107,7 @@ def test_what_is_added_later_is_held():
     assert residual.suffix_bytes(0) == 36 * 3
     with pytest.raises(
         InvalidValueError,
-        match="cannot be split here: got split 2, but value 1 is read by layer 3, expected one of 0, 1, 4",
+        match="split 2, but value 1 is read by layer 3, expected one of 0, 1, 4",
     ):
         tile_cost(residual, 2, (1, 1))
 
@@ -147,21 +149,14 @@ def test_plans():
     assert plan_tiles(chain, variants=["tiles"]).value == 256 + 4 * (
         25 + 9
     )  # single positions: tiles of 5 x 5 and 3 x 3
-    assert free.cost == tile_cost(chain, 3, free.cost.grid)
+    assert free.cost == tile_cost(chain, 3, free.cost.grid, "lines")
     frugal = plan_tiles(chain, most_extra_macs=0)
     assert (frugal.value, frugal.cost.variant) == (448, "lines")
     assert plan_tiles(chain, most_extra_macs=0, variants=["tiles"]).cost.variant == "layers"
     assert free.floor_bytes == frugal.floor_bytes == 296
+    few = [(rows, columns, "tiles") for rows in (1, 2) for columns in (1, 2)] + [(1, 1, "lines"), (1, 2, "lines")]
     assert plan_tiles(chain, most_tiles=2).value == min(
-        tile_cost(chain, split, (rows, columns), variant).peak_bytes
-        for split in (1, 2, 3)
-        for rows, columns, variant in [
-            (1, 1, "tiles"),
-            (1, 2, "tiles"),
-            (2, 2, "tiles"),
-            (1, 1, "lines"),
-            (1, 2, "lines"),
-        ]
+        tile_cost(chain, split, grid, variant).peak_bytes for split in (1, 2, 3) for *grid, variant in few
     )
 
 
@@ -179,7 +174,7 @@ def test_the_frontier_goes_from_the_least_peak_to_the_least_work():
     costs = tile_frontier(three())
     assert costs[0].peak_bytes == plan_tiles(three()).value
     assert costs[-1].extra_macs == 0
-    for a, b in zip(costs, costs[1:], strict=False):
+    for a, b in pairwise(costs):
         assert a.peak_bytes < b.peak_bytes
         assert a.macs > b.macs
 
