@@ -154,6 +154,8 @@ if TYPE_CHECKING:
     from cnnbudget.memory.allocator import AllocatorReport as AllocatorReport
     from cnnbudget.memory.allocator import CachingAllocator as CachingAllocator
     from cnnbudget.memory.allocator import Ideal as Ideal
+    from cnnbudget.memory.arena import Arena as Arena
+    from cnnbudget.memory.arena import ArenaReport as ArenaReport
     from cnnbudget.memory.checkpoint import Checkpoint as Checkpoint
     from cnnbudget.memory.devices import DataParallel as DataParallel
     from cnnbudget.memory.forward import ForwardPass as ForwardPass
@@ -445,6 +447,10 @@ _HOMES = {
         "im2col_bytes",
     ),
     "memory.checkpoint": ("Checkpoint",),
+    "memory.arena": (
+        "Arena",
+        "ArenaReport",
+    ),
     "memory.retention": (
         "Backprop",
         "FreeAfterUse",
@@ -484,6 +490,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ArenaReport",
+    "Arena",
     "Checkpoint",
     "im2col_bytes",
     "im2col",

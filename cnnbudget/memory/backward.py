@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cnnbudget.dtypes import DType
     from cnnbudget.memory.forward import ForwardPass
     from cnnbudget.memory.loss import Loss
+    from cnnbudget.memory.optimizer import Optimizer
     from cnnbudget.memory.scenario import Training
     from cnnbudget.tensors import Shape, TensorSpec
 
@@ -395,6 +396,9 @@ class BackwardPass:
         width = self.forward.precision[Role.PARAMETER]
         plain: list[int] = []
         steps: list[tuple[str | None, list[int], list[int]]] = []
+        if self.scenario.order == "optimal":  # each by itself, so that its gradient can go early
+            self._update_each(optimizer, shapes, nodes, gradients, width)
+            return
         for number, update in enumerate(optimizer.updates(shapes)):
             reads = [gradients[index] for index in update.parameters]
             if not update.temporaries:
@@ -412,6 +416,18 @@ class BackwardPass:
         for each in steps:
             builder.step(Phase.UPDATE, *each)
         builder.step(Phase.UPDATE, last, gradients, writes)
+
+    def _update_each(
+        self, optimizer: Optimizer, shapes: list[Shape], nodes: list[str], gradients: list[int], width: DType
+    ) -> None:
+        """Writes an update step for every parameter, which needs nothing but its own gradient."""
+        for number, (shape, node, gradient) in enumerate(zip(shapes, nodes, gradients, strict=True)):
+            for part, update in enumerate(optimizer.updates([shape])):
+                writes = [
+                    self.builder.add(f"update.{number}.{part}.{word}", spec, Role.WORKSPACE, dtype=spec.dtype or width)
+                    for word, spec in update.temporaries.items()
+                ]
+                self.builder.step(Phase.UPDATE, node, [gradient], writes)
 
 
 def _gradients(cost: NodeCost) -> tuple[Gradient, ...]:

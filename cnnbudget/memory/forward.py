@@ -194,7 +194,9 @@ class ForwardPass:
                     ]
                 )
         self.extras[name] = extras
-        writes = (*written, values[name], *extras)
+        alias = self.sharing.aliases.get(name)
+        looks = alias is not None and not alias.in_place  # a view writes nothing
+        writes = (*written, *extras) if looks else (*written, values[name], *extras)
         if self._temporaries:
             layer = cost.node.layer
             on_the_way = layer.temporaries(cost.inputs, cost.output, training=self.training)

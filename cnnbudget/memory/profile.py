@@ -16,6 +16,7 @@ from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.memory.allocator import AllocatorReport, Ideal
 from cnnbudget.memory.liveness import Liveness, liveness
 from cnnbudget.memory.optimizer_torch import SGD
+from cnnbudget.memory.order import in_order, plan_order
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.memory.schedule import Step
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     import numpy as np
+
+    from cnnbudget.planning.order import OrderPlan
 
 
 __all__ = ["MemoryProfile", "Timeline", "max_batch", "profile"]
@@ -90,6 +93,7 @@ class MemoryProfile:
     network: Network = field(repr=False)
     scenario: Scenario
     lifetimes: Liveness = field(repr=False)
+    order: OrderPlan | None = field(default=None, repr=False)
 
     @cached_property
     def live_bytes(self) -> tuple[int, ...]:
@@ -433,7 +437,11 @@ def profile(network: Network | CostTable, scenario: Scenario) -> MemoryProfile:
         network = costs(network)
     table = network
     schedule = scenario.retention.schedule(table, scenario)
-    return MemoryProfile(table.network, scenario, liveness(schedule))
+    lifetimes = liveness(schedule)  # which checks it
+    if scenario.order == "given":
+        return MemoryProfile(table.network, scenario, lifetimes)
+    plan = plan_order(schedule, scenario.device_batch)
+    return MemoryProfile(table.network, scenario, liveness(in_order(schedule, plan.order)), plan)
 
 
 def max_batch(network: Network, budget: SupportsIndex | str, scenario: Scenario) -> int:

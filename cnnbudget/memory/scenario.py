@@ -29,6 +29,7 @@ __all__ = ["Inference", "Scenario", "Training"]
 
 _PRECISIONS = {precision.name: precision for precision in (FP32, FP16, BF16, AMP_FP16, AMP_BF16, INT8)}
 
+_ORDERS = ("given", "optimal")
 _FRAMES = ("ideal", "eager")
 _ZERO_GRADS = ("none", "zero")
 
@@ -54,6 +55,10 @@ def _precision(value: Any) -> Any:
 
 def _is_frames(instance: Any, attribute: Attribute[Any], value: Any) -> None:
     one_of(value, _FRAMES, f"{type(instance).__name__}.{attribute.name}")
+
+
+def _is_order(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    one_of(value, _ORDERS, f"{type(instance).__name__}.{attribute.name}")
 
 
 def _is_zero_grad(instance: Any, attribute: Attribute[Any], value: Any) -> None:
@@ -89,6 +94,9 @@ class Scenario:
         precision: Which dtype each role has; a preset may be given by its name.
         devices: On how many devices the batch is split: a :class:`DataParallel`, or an int.
         allocator: What is reserved for what is alive; it changes :attr:`~cnnbudget.MemoryProfile.reserved`, never the peak.
+        order: ``"given"``: nodes run as the network has them, and parameters are updated when backward is done. ``"optimal"``: in
+            the order with the least peak that is found, and each parameter as soon as its gradient is complete; the profile says
+            what is proved about it.
         frames: ``"ideal"``: a value dies after its last reader. ``"eager"``: whoever called a module keeps what it was called
             with until it returns, as Python's frames do; the calls are the scopes of the nodes' names. The script
             keeps the network's inputs and outputs.
@@ -100,6 +108,7 @@ class Scenario:
     batch: int = field(default=1, converter=int_from, validator=is_int())
     precision: Precision = field(default=FP32, kw_only=True, converter=_precision, validator=_IS_PRECISION)
     devices: DataParallel = field(default=DataParallel(), kw_only=True, converter=_devices)
+    order: str = field(default="given", kw_only=True, validator=_is_order)
     frames: str = field(default="ideal", kw_only=True, validator=_is_frames)
     allocator: Allocator = field(default=Ideal(), kw_only=True, validator=_IS_ALLOCATOR)
     retention: Retention = field(kw_only=True, validator=_IS_POLICY)
@@ -107,6 +116,12 @@ class Scenario:
     def __attrs_post_init__(self) -> None:
         if type(self) is Scenario:
             raise InvalidTypeError("Scenario is a base, no scenario", expected="Inference(...) or Training(...)")
+        if self.order == "optimal" and self.frames == "eager":
+            raise InvalidValueError(
+                f"{type(self).__name__}.order does not go with its frames",
+                got="order='optimal', frames='eager'",
+                expected="frames='ideal': the calls of an eager execution fix its order",
+            )
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -174,6 +189,7 @@ class Inference(Scenario):
     retention: Retention = field(default=FreeAfterUse(), kw_only=True, validator=_IS_POLICY)
 
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         if not self.retention.serves_inference:
             raise InvalidValueError(
                 "Inference cannot use this policy",
@@ -223,6 +239,7 @@ class Training(Scenario):
     accumulate: int = field(default=1, kw_only=True, converter=int_from, validator=is_int())
 
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         if not self.retention.serves_training:
             raise InvalidValueError(
                 "Training cannot use this policy",

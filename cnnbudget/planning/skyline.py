@@ -42,7 +42,9 @@ _TRY, _NEXT, _FAIL, _UNDO = range(4)
 # Fields of a frame. Its storages are pool[_ITEMS:_ITEMS_END] by rank, its moments _FROM.._TO, _OPEN counts its open storages. The last
 # candidate was at (_OFFSET, _RANK). _MARK and _POOL_MARK say what to undo. After a placement the rest falls into _PARTS parts, described
 # from pool[_PARTS_AT] on, or is one (-1); _DONE of them are solved. Nothing of the frame lies below _FLOOR.
-(_ITEMS, _ITEMS_END, _FROM, _TO, _OPEN, _OFFSET, _RANK, _MARK, _POOL_MARK, _ABOVE, _PARTS, _PARTS_AT, _DONE, _FLOOR) = range(14)
+(_ITEMS, _ITEMS_END, _FROM, _TO, _OPEN, _OFFSET, _RANK, _MARK, _POOL_MARK, _ABOVE, _PARTS, _PARTS_AT, _DONE, _FLOOR) = (
+    range(14)
+)
 _FIELDS = 14
 
 

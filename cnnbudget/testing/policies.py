@@ -139,7 +139,8 @@ class _PolicyCheck:
         self.training = scenario.trains
         kind = "training" if scenario.trains else "inference"
         self.where = f"{shorten(policy)} on the {name}, {kind} in {scenario.precision}"
-        self.owners = sharing(table, training=scenario.trains).owners
+        shared = sharing(table, training=scenario.trains)
+        self.owners, self.aliases = shared.owners, shared.aliases
 
     def run(self) -> None:
         schedule = self.make(self.table)
@@ -226,7 +227,8 @@ class _PolicyCheck:
             )
         for step, cost in zip(steps, self.table.nodes, strict=True):
             reads = {self.number_of(value) for value in cost.node.inputs}
-            writes = {self.number_of(cost.name)}
+            alias = self.aliases.get(cost.name)
+            writes = set() if alias is not None and not alias.in_place else {self.number_of(cost.name)}
             if self.training:
                 writes |= {self.numbers[f"{cost.name}.{name}"] for name in self.extras(cost)}
             if not reads <= {*step.reads} or not writes <= {*step.writes}:
