@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from cnnbudget.checks import exact_int
+from cnnbudget.checks import exact_int, int_from, is_bool, is_int
 from cnnbudget.errors import InvalidValueError, SharedStorageError, UnknownNameError, did_you_mean, shorten
 from cnnbudget.graph.nodes import check_name
 from cnnbudget.graph.shapes import place_of
 from cnnbudget.memory.backward import BackwardPass
 from cnnbudget.memory.forward import ForwardPass
 from cnnbudget.memory.frames import scopes_of
+from cnnbudget.memory.recompute import PlannedPass, chain_of, stage_ends
 from cnnbudget.memory.retention import Autograd, as_training
+from cnnbudget.planning.chain import Tradeoff, plan_checkpoints, tradeoff
+from cnnbudget.units import Bytes, parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, SupportsIndex
 
     from attrs import Attribute
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.scenario import Scenario, Training
     from cnnbudget.memory.schedule import Schedule
 
-__all__ = ["Checkpoint", "cut_positions", "unit_ends"]
+__all__ = ["Checkpoint", "cut_positions", "recomputation_curve", "unit_ends"]
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
@@ -44,6 +47,10 @@ def _names(value: Iterable[str]) -> tuple[str, ...]:
 def _is_names(instance: Any, attribute: Attribute[Any], value: Any) -> None:
     for name in value:
         check_name(name, f"a name in {type(instance).__name__}.{attribute.name}")
+
+
+def _bytes_or_none(value: SupportsIndex | str | None) -> Bytes | None:
+    return None if value is None else parse_bytes(value)
 
 
 def _is_size(instance: Any, attribute: Attribute[Any], value: Any) -> None:
@@ -62,7 +69,9 @@ class Checkpoint(Autograd):
         names: Where to cut: after these nodes, or after the last node of these scopes.
         units: Cut after every so many units instead: a unit is an outermost scope, or a node outside of any.
         times: How many cuts at most, from the start; ``None`` for no limit.
-        root: Cut into about as many segments as each has units instead.
+        root: Cut into about as many segments as each has stages instead; a stage ends wherever one value alone goes on.
+        budget: Plan it instead: the least recomputation whose peak is within these bytes of a device.
+        slots: How finely the planner cuts memory.
         sums_in_place: As in :class:`~cnnbudget.Autograd`.
 
     Example:
@@ -79,15 +88,17 @@ class Checkpoint(Autograd):
     names: tuple[str, ...] = field(default=(), kw_only=True, converter=_names, validator=_is_names)
     units: int | None = field(default=None, kw_only=True, validator=_is_size)
     times: int | None = field(default=None, kw_only=True, validator=_is_size)
-    root: bool = field(default=False, kw_only=True)
+    root: bool = field(default=False, kw_only=True, validator=is_bool)
+    budget: Bytes | None = field(default=None, kw_only=True, converter=_bytes_or_none)
+    slots: int = field(default=500, kw_only=True, converter=int_from, validator=is_int())
 
     def __attrs_post_init__(self) -> None:
-        given = [bool(self.names), self.units is not None, bool(self.root)]
+        given = [bool(self.names), self.units is not None, self.root, self.budget is not None]
         if sum(given) != 1 or (self.times is not None and self.units is None):
             raise InvalidValueError(
                 "Checkpoint does not say where to cut",
-                got=f"names={self.names}, units={self.units}, times={self.times}, root={self.root}",
-                expected="one of Checkpoint.at('layer1.0'), Checkpoint.every(4), Checkpoint.sqrt()",
+                got=f"names={self.names}, units={self.units}, times={self.times}, root={self.root}, budget={self.budget}",
+                expected="one of Checkpoint.at('layer1.0'), .every(4), .sqrt(), .optimal('8 GiB')",
             )
 
     @classmethod
@@ -120,7 +131,9 @@ class Checkpoint(Autograd):
 
     @classmethod
     def sqrt(cls) -> Checkpoint:
-        """Cuts into segments of about the square root of all units, which balances what is kept with what is computed again.
+        """Cuts into segments of about the square root of all stages, which balances what is kept with what is computed again.
+
+        A stage ends wherever one value alone goes on.
 
         Source: Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost" (2016).
 
@@ -129,11 +142,38 @@ class Checkpoint(Autograd):
         """
         return cls(root=True)
 
-    def positions(self, network: Network, sharing: Sharing) -> list[int]:
+    @classmethod
+    def optimal(cls, budget: SupportsIndex | str, *, slots: int = 500) -> Checkpoint:
+        """Plans what to keep and what to compute again: the least extra work within a budget.
+
+        The network is cut into stages wherever one value alone goes on; a stage keeps nothing, what it began with, or all that its
+        backward steps need, and may run several times. Among such (persistent) schedules the plan is optimal up to the rounding
+        to slots. Source: Beaumont et al., "Optimal checkpointing for heterogeneous chains" (2019).
+
+        The plan is made for the scenario's batch; other batches of the same profile keep its schedule.
+
+        Args:
+            budget: Bytes of one device for the whole training step.
+            slots: How finely the planner cuts memory: more are slower and closer.
+
+        Returns:
+            The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below the least that any such
+            schedule needs; the error gives that.
+
+        Example:
+            >>> from cnnbudget import Training, zoo
+            >>> net = zoo.resnet18()
+            >>> scenario = Training(32, retention=Checkpoint.optimal("600 MiB"), loss="cross_entropy")
+            >>> net.profile(scenario).peak <= 600 * 2**20
+            True
+        """
+        return cls(budget=parse_bytes(budget), slots=slots)
+
+    def positions(self, table: CostTable, sharing: Sharing) -> list[int]:
         """Finds the cuts in a network.
 
         Args:
-            network: The network.
+            table: Costs of the network.
             sharing: Who shares bytes there.
 
         Returns:
@@ -142,19 +182,60 @@ class Checkpoint(Autograd):
         Raises:
             UnknownNameError: If a name is neither a node's nor a scope's; the error guesses which was meant.
         """
+        network = table.network
         if self.names:
             return sorted({_position_of(network, name) for name in self.names})
-        ends = [end for end in unit_ends(network) if end in cut_positions(network, sharing)]
-        size = isqrt(len(ends) - 1) + 1 if self.units is None and ends else self.units or 1
+        if self.units is None:
+            ends = stage_ends(table, sharing)
+            size = isqrt(len(ends) - 1) + 1
+        else:
+            allowed = cut_positions(network, sharing)
+            ends = [end for end in unit_ends(network) if end in allowed]
+            size = self.units
         cuts = ends[size - 1 : -1 : size]
         return cuts if self.times is None else cuts[: self.times]
 
     def schedule(self, table: CostTable, scenario: Scenario) -> Schedule:
         """Makes the schedule of one iteration, with a RECOMPUTE step for every node that runs again."""
+        if self.budget is not None:
+            return _planned(self, table, as_training(scenario), self.budget)
         forward = ForwardPass(table, scenario)
-        cuts = self.positions(table.network, forward.sharing)
+        cuts = self.positions(table, forward.sharing)
         _CheckpointedPass(forward, self, as_training(scenario), _segments(table, cuts, forward.sharing)).write()
         return forward.builder.build()
+
+
+def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: int) -> Schedule:
+    everything = Autograd(sums_in_place=policy.sums_in_place).schedule(table, scenario)
+    forward = ForwardPass(table, scenario)
+    found = chain_of(table, forward.sharing, everything, scenario.device_batch)
+    room = budget - found.apart
+    if room <= 0:
+        raise InvalidValueError(
+            "the budget is below what is always there",
+            got=f"{budget} bytes",
+            expected=f"more than {found.apart}: parameters, buffers, optimizer state and targets",
+        )
+    plan = plan_checkpoints(found.chain, room, slots=policy.slots)
+    PlannedPass(forward, policy, scenario, found.stages, plan.operations).write()
+    return forward.builder.build()
+
+
+def recomputation_curve(table: CostTable, scenario: Training, *, slots: int = 500) -> Tradeoff:
+    """The whole trade-off of a network: memory against multiply-accumulates that are computed again.
+
+    Args:
+        table: Costs of the network.
+        scenario: How it is trained; its policy does not matter.
+        slots: How finely memory is cut.
+
+    Returns:
+        The curve; its bytes leave out parameters, buffers, optimizer state and targets, its costs are multiply-accumulates of
+        one sample.
+    """
+    everything = Autograd().schedule(table, scenario)
+    found = chain_of(table, ForwardPass(table, scenario).sharing, everything, scenario.device_batch)
+    return tradeoff(found.chain, slots=slots)
 
 
 def unit_ends(network: Network) -> list[int]:
@@ -265,7 +346,8 @@ class _CheckpointedPass(BackwardPass):
         saved = self.saved[segment[last].name]
         # Inputs are saved before a kernel runs, and nothing after the last of them matters: it stops there.
         runs = last + bool((saved and saved.output) or self.forward.extras[segment[last].name])
-        self.forward.run_again(segment[:runs])
+        if runs:
+            self.forward.run_again(segment[:runs])
         if runs <= last:  # it keeps what the others have left
             self.forward.look_again(segment[last])
 

@@ -82,6 +82,7 @@ class ForwardPass:
         self._held: Mapping[str, tuple[str, ...]] = {}
         self._saved_dtype = self.precision[Role.EXTRA]
         self._phase, self._mark = Phase.FORWARD, ""
+        self._runs: dict[str, int] = {}  # how often the stage that begins with a node has run again
         for cost in table.nodes:
             self._add_persistent(cost)
         for source in table.network.inputs:
@@ -103,7 +104,9 @@ class ForwardPass:
             nodes: Some nodes in execution order, with everything between them on which they depend.
         """
         copies, self.copies = self.copies, {}  # a region of mixed precision of its own
-        self._phase, self._mark = Phase.RECOMPUTE, " again"
+        runs = self._runs.get(nodes[0].name, 0) + 1
+        self._runs[nodes[0].name] = runs
+        self._phase, self._mark = Phase.RECOMPUTE, " again" if runs == 1 else f" again {runs}"
         self._run(nodes)
         self.copies = copies
 
