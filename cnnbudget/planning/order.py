@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, shorten
-from cnnbudget.planning.dag import Dag, first_order, segments, step_sizes
+from cnnbudget.planning.dag import Dag, first_order, peak_of, segments, step_sizes
 from cnnbudget.planning.downsets import Part, beam, search
 from cnnbudget.planning.mincut import CutBound, CutBounder
 from cnnbudget.planning.plan import Clock, Plan
