@@ -181,6 +181,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.optimizer_torch import NAdam as NAdam
     from cnnbudget.memory.optimizer_torch import RAdam as RAdam
     from cnnbudget.memory.optimizer_torch import RMSprop as RMSprop
+    from cnnbudget.memory.profile import BatchLimit as BatchLimit
     from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
     from cnnbudget.memory.profile import Timeline as Timeline
     from cnnbudget.memory.profile import max_batch as max_batch
@@ -404,6 +405,7 @@ _HOMES = {
         "Timeline",
         "max_batch",
         "profile",
+        "BatchLimit",
     ),
     "memory.forward": ("ForwardPass",),
     "memory.loss": (
@@ -490,6 +492,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BatchLimit",
     "ArenaReport",
     "Arena",
     "Checkpoint",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cnnbudget.planning.order import OrderPlan
 
 
-__all__ = ["MemoryProfile", "Timeline", "max_batch", "profile"]
+__all__ = ["BatchLimit", "MemoryProfile", "Timeline", "max_batch", "profile"]
 
 _COLUMNS = (
     Column("alive at the peak"),
@@ -60,6 +60,19 @@ class Timeline:
     label: tuple[str, ...]
     live: np.ndarray[Any, Any]
     by_role: Mapping[Role, np.ndarray[Any, Any]]
+
+
+@frozen
+class BatchLimit:
+    """The largest batch that fits a budget.
+
+    Args:
+        batch: Samples on all devices together; 0 if not even one fits.
+        reason: What stands in the way of a larger one.
+    """
+
+    batch: int
+    reason: str
 
 
 @frozen
@@ -284,10 +297,10 @@ class MemoryProfile:
         )
 
     def max_batch(self, budget: SupportsIndex | str) -> int:
-        """The largest batch whose peak fits a budget, everything else as in this scenario.
+        """The largest batch whose peak fits a budget, everything else as in this scenario; see :meth:`batch_limit` for the reason.
 
         Closed form: at every step the live bytes are affine in the batch, so every step allows a largest batch and the least of
-        them is the answer.
+        them is the answer. With an allocator that rounds, its reserved bytes must fit as well, which is verified.
 
         Args:
             budget: Bytes of one device.
@@ -304,6 +317,28 @@ class MemoryProfile:
             >>> found.max_batch("1 MiB")
             545
         """
+        return self.batch_limit(budget).batch
+
+    def batch_limit(self, budget: SupportsIndex | str) -> BatchLimit:
+        """The largest batch whose peak fits a budget, and what stands in the way of a larger one.
+
+        Args:
+            budget: Bytes of one device.
+
+        Returns:
+            The batch, and the reason.
+
+        Raises:
+            InvalidValueError: If the budget cannot be read.
+
+        Example:
+            >>> from cnnbudget import Conv, Net, Training
+            >>> found = Net.input(3, 8, 8).then(Conv(4, 3)).profile(Training(batch=2))
+            >>> print(found.batch_limit("1 MiB").reason)
+            a batch of 546 needs 1.00 MiB (1,049,216 bytes) in backward of conv
+            >>> print(found.batch_limit(500).reason)
+            no batch fits: 448 bytes are there whatever the batch, and one sample needs 2.75 KiB (2,816 bytes) in backward of conv
+        """
         limit = parse_bytes(budget)
         share = LARGEST
         for fixed, per_sample in self.lifetimes.bits:
@@ -317,7 +352,21 @@ class MemoryProfile:
             share -= 1
         if not isinstance(self.scenario.allocator, Ideal):
             share = self._largest_reserved(share, limit)
-        return min(LARGEST, self.scenario.largest_batch(share))
+        batch = min(LARGEST, self.scenario.largest_batch(share))
+        return BatchLimit(batch, self._what_stops(share, batch))
+
+    def _what_stops(self, share: int, batch: int) -> str:
+        if batch == LARGEST:
+            return "no larger batch is accepted"
+        live = self.lifetimes.live_bytes(share + 1)
+        most = max(live)
+        needs = f"{Bytes(most)} ({most:,} bytes) in {self.steps[live.index(most)]}"
+        if not isinstance(self.scenario.allocator, Ideal):
+            needs += f", and {self._replay(share + 1).device_peak} reserved"
+        if batch:
+            return f"a batch of {batch + 1} needs {needs}"
+        always = sum([storage.byte_count(1) for storage in self.lifetimes.schedule.storages if storage.persistent])
+        return f"no batch fits: {always:,} bytes are there whatever the batch, and one sample needs {needs}"
 
     def _largest_reserved(self, most: int, limit: int) -> int:
         """The largest batch of a device whose reserved bytes fit, found by halving and verified: reserved bytes need not grow."""
