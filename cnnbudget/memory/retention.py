@@ -15,6 +15,7 @@ from attrs import field, frozen
 from cnnbudget.checks import is_bool, short_repr
 from cnnbudget.layers.base import Saved
 from cnnbudget.memory.backward import BackwardPass
+from cnnbudget.memory.elide import concat_in_place
 from cnnbudget.memory.forward import ForwardPass
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class FreeAfterUse(Retention):
         temporaries: Whether the values on the way of operations that a framework composes count, and the indices that max
             pooling writes even where nobody asks for them: PyTorch's peak. Without them it is the least that any
             implementation needs.
+        concat_in_place: Whether what is concatenated is written straight into the result, so that nothing is copied; what else
+            still reads a part reads it there. Compilers for small devices do so; PyTorch does not. The whole is there from its
+            first part on, so it need not be a gain.
 
     Example:
         >>> from cnnbudget import Conv, Inference, Net
@@ -76,6 +80,7 @@ class FreeAfterUse(Retention):
 
     hold_input: bool = field(default=False, kw_only=True, validator=is_bool)
     temporaries: bool = field(default=True, kw_only=True, validator=is_bool)
+    concat_in_place: bool = field(default=False, kw_only=True, validator=is_bool)
 
     @property
     def serves_inference(self) -> bool:
@@ -94,7 +99,8 @@ class FreeAfterUse(Retention):
         forward = ForwardPass(table, scenario, held=held, temporaries=self.temporaries)
         forward.builder.hold(forward.values[name] for name in (*table.network.outputs, *held))
         forward.builder.hold(forward.copies.values())
-        return forward.builder.build()
+        schedule = forward.builder.build()
+        return concat_in_place(schedule, table, forward.sharing) if self.concat_in_place else schedule
 
 
 @frozen(repr=False)

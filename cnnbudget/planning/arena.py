@@ -186,7 +186,9 @@ class _Problem:
                     raise InvalidTypeError(f"{what} must hold ints", got=shorten(row), expected="(birth, death, size)")
             if birth >= death:
                 raise InvalidValueError(
-                    f"{what} dies before it is born", got=shorten(row), expected="birth < death: the interval is half-open"
+                    f"{what} dies before it is born",
+                    got=shorten(row),
+                    expected="birth < death: the interval is half-open",
                 )
             rows.append((birth, death, size))
         if not rows:
@@ -201,7 +203,8 @@ class _Problem:
     def load(self) -> tuple[int, int]:
         """A step at which the most is alive, and how much that is."""
         changes = sorted(
-            [(birth, 1, size) for birth, _, size in self.lifetimes] + [(death, 0, -size) for _, death, size in self.lifetimes]
+            [(birth, 1, size) for birth, _, size in self.lifetimes]
+            + [(death, 0, -size) for _, death, size in self.lifetimes]
         )
         live, most, busiest = 0, -1, 0
         for step, _, change in changes:

@@ -126,7 +126,9 @@ class Dag:
                 expected="one of each for every step",
             )
         check_sizes(extra, "workspace")
-        rooms = {step: len(values) + number for number, step in enumerate(step for step, room in enumerate(extra) if room)}
+        rooms = {
+            step: len(values) + number for number, step in enumerate(step for step, room in enumerate(extra) if room)
+        }
         touches = [(step, *row, *((rooms[step],) if step in rooms else ())) for step, row in enumerate(reads)]
         return cls((*values, *(extra[step] for step in rooms)), touches, reads, outputs)  # type: ignore[arg-type]
 
@@ -178,7 +180,9 @@ def first_order(dag: Dag) -> list[int]:
                 heappush(ready, later)
     if len(order) < len(missing):
         raise InvalidValueError(
-            "Dag.after has a cycle", got=_cycle(dag, missing), expected="an order in which each step can wait for its own"
+            "Dag.after has a cycle",
+            got=_cycle(dag, missing),
+            expected="an order in which each step can wait for its own",
         )
     return order
 
@@ -254,7 +258,9 @@ def segments(dag: Dag, order: Sequence[int]) -> list[tuple[int, int]]:
                 edges[until + 1] -= 1
     cuts = [
         cut
-        for cut, (last, first, edge) in enumerate(zip(accumulate(lasts), accumulate(firsts), accumulate(edges), strict=True))
+        for cut, (last, first, edge) in enumerate(
+            zip(accumulate(lasts), accumulate(firsts), accumulate(edges), strict=True)
+        )
         if 0 < cut < count and last * first == edge
     ]
     return list(zip([0, *cuts], [*cuts, count], strict=True))

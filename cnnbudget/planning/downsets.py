@@ -325,7 +325,9 @@ def beam(part: Part, width: int, floor: int, clock: Clock) -> tuple[int, ...] | 
             if line is None:
                 for number in _bits(ready):
                     then = done | 1 << number
-                    moves.append(((number,), *part.run(done, live, number), then, part.ready_after(then, ready, number)))
+                    moves.append(
+                        ((number,), *part.run(done, live, number), then, part.ready_after(then, ready, number))
+                    )
             for steps, during, after, then, can in moves:
                 level = levels[size + len(steps)]
                 value = (max(peak, during), after, can)

@@ -168,7 +168,9 @@ def complaints_about_packing(
             in_space = offsets[one] < offsets[other] + other_size and offsets[other] < offsets[one] + size
             if in_time and in_space:
                 found.append(f"{other} and {one} overlap")
-    ends = [-(-(offset + size) // alignment) * alignment for offset, (_, _, size) in zip(offsets, lifetimes, strict=True)]
+    ends = [
+        -(-(offset + size) // alignment) * alignment for offset, (_, _, size) in zip(offsets, lifetimes, strict=True)
+    ]
     return found + ([f"the height is {max(ends)}, not {height}"] if max(ends) != height else [])
 
 

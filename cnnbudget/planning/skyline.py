@@ -42,7 +42,9 @@ _TRY, _NEXT, _FAIL, _UNDO = range(4)
 # Fields of a frame. Its storages are pool[_ITEMS:_ITEMS_END] by rank, its moments _FROM.._TO, _OPEN counts its open storages. The last
 # candidate was at (_OFFSET, _RANK). _MARK and _POOL_MARK say what to undo. After a placement the rest falls into _PARTS parts, described
 # from pool[_PARTS_AT] on, or is one (-1); _DONE of them are solved. Nothing of the frame lies below _FLOOR.
-(_ITEMS, _ITEMS_END, _FROM, _TO, _OPEN, _OFFSET, _RANK, _MARK, _POOL_MARK, _ABOVE, _PARTS, _PARTS_AT, _DONE, _FLOOR) = range(14)
+(_ITEMS, _ITEMS_END, _FROM, _TO, _OPEN, _OFFSET, _RANK, _MARK, _POOL_MARK, _ABOVE, _PARTS, _PARTS_AT, _DONE, _FLOOR) = (
+    range(14)
+)
 _FIELDS = 14
 
 
@@ -320,7 +322,9 @@ class Layout:
             for moment in range(first, last + 1):
                 self.alive[moment].append(item)
         neighbours = []
-        for item, (first, last, _) in enumerate(lifetimes):  # who overlaps it is there when it begins, or begins in its life
+        for item, (first, last, _) in enumerate(
+            lifetimes
+        ):  # who overlaps it is there when it begins, or begins in its life
             later = [other for moment in range(first + 1, last + 1) for other in starting[moment]]
             neighbours.append([*(other for other in self.alive[first] if other != item), *later])
         self.pairs = sum(map(len, neighbours)) // 2

@@ -191,9 +191,7 @@ def test_they_conform(policy: Autograd) -> None:
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=8), st.integers(1, 9), st.integers(1, 5), st.booleans())
-def test_cutting_changes_who_is_alive_and_nothing_else(
-    filters: list[int], batch: int, every: int, mixed: bool
-) -> None:
+def test_cutting_changes_who_is_alive_and_nothing_else(filters: list[int], batch: int, every: int, mixed: bool) -> None:
     net = Net.input(2, 6)
     for number in filters:
         net = net.then(Conv(number, 3, padding=1), BatchNorm(), ReLU())

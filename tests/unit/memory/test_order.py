@@ -9,6 +9,8 @@ from cnnbudget import (
     Add,
     Arena,
     Autograd,
+    Block,
+    Branch,
     Bytes,
     Concat,
     Conv,
@@ -23,12 +25,17 @@ from cnnbudget import (
     Network,
     Node,
     ReLU,
+    Split,
     Training,
+    costs,
     profile,
 )
+from cnnbudget.analysis.storage import sharing
+from cnnbudget.memory.elide import elidable_parts
 from cnnbudget.memory.order import in_order, order_problem, plan_order, reorder_network
 from cnnbudget.planning.order import least_peak_order
 from cnnbudget.planning.referee import least_peak_by_trying
+from cnnbudget.testing import check_policy
 
 # Two ways of three maps, each wide in the middle: 8 -> 32 -> 1 maps of 16 values. Written side by side, both wide maps are alive at
 # once; one after the other, one wide map and the narrow end of the other way are.
@@ -130,7 +137,7 @@ def test_an_arena_of_a_chain() -> None:
     assert found.reserved_peak == apart + 6144
     assert found.allocated_peak == apart + 6144
     assert found.requested_peak == net.profile(Inference()).peak
-    assert [size for size in found.segments] == [apart, 6144]
+    assert list(found.segments) == [apart, 6144]
     names = [storage.name for storage in net.profile(Inference()).lifetimes.schedule.storages]
     offsets = {names[number]: offset for number, offset in found.offsets.items()}
     assert set(offsets) == {"input", "conv", "conv2"}
@@ -178,3 +185,52 @@ def test_the_largest_batch_of_an_arena_fits_and_the_next_does_not() -> None:
         net.profile(Inference(each, allocator=Arena(alignment=4096))).reserved for each in (batch, batch + 1)
     )
     assert fits <= 100 * 1024 < next_one
+
+
+# Concatenation in place ---------------------------------------------------------------------------------------------
+
+
+def test_parts_are_written_into_the_whole() -> None:
+    # Maps of 64 values: 3, then 4 and 2 beside each other, then 6 of both.
+    net = Net.input(3, 8, 8).branch(Conv(4, 1), Conv(2, 1)).then(Conv(1, 1))
+    copied = net.profile(Inference())
+    elided = net.profile(Inference(retention=FreeAfterUse(concat_in_place=True)))
+    assert copied.activation_peak == 4 * 64 * (4 + 2 + 6)
+    assert elided.activation_peak == 4 * 64 * (3 + 6)
+    assert [s.name for s in elided.lifetimes.schedule.storages if not s.persistent] == ["input", "concat", "conv3"]
+
+
+def test_wholes_within_wholes() -> None:
+    net = Net.input(3, 8, 8).branch(Conv(4, 1), Block(Branch(Conv(2, 1), Conv(2, 1)))).then(Conv(1, 1))
+    elided = net.profile(Inference(retention=FreeAfterUse(concat_in_place=True)))
+    assert elided.activation_peak == 4 * 64 * (3 + 8)
+
+
+def test_what_is_needed_elsewhere_stays_apart() -> None:
+    layer = Conv(2, 1)
+    network = Network(
+        [Input("x", (2, 8, 8))],
+        [
+            Node("twice", layer, ["x"]),
+            Node("two", layer, ["x"]),
+            Node("first", Concat(), ["twice", "two", "two"]),
+            Node("second", Concat(), ["twice", "x"]),
+            Node("half", Split(2, 0), ["second"]),
+            Node("third", Concat(), ["half", "first"]),
+            Node("late", layer, ["x"]),
+            Node("fourth", Concat(), ["late", "x"]),
+            Node("relu", ReLU(inplace=True), ["late"]),
+        ],
+        ["third", "fourth", "relu"],
+    )
+    table = costs(network)
+    # twice is in two, two comes twice, half is a part, and late is overwritten after it was copied.
+    assert elidable_parts(table, sharing(table, training=False)) == {"first": "third"}
+    plain = profile(network, Inference(retention=FreeAfterUse(concat_in_place=True)))
+    assert plain.peak < profile(network, Inference()).peak
+
+
+def test_without_a_concatenation_nothing_changes() -> None:
+    policy = FreeAfterUse(concat_in_place=True)
+    assert profile(WAYS, Inference()).peak == profile(WAYS, Inference(retention=policy)).peak
+    check_policy(FreeAfterUse(temporaries=False))
