@@ -17,7 +17,7 @@ from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.persistent import NEVER, Demands, Grid, SlotTable, fitting_steps, least_table
 from cnnbudget.planning.plan import LARGEST_SIZE, Clock, Plan
-from cnnbudget.planning.segments import every
+from cnnbudget.planning.segments import at, cheapest_segments, every, segment_bytes
 from cnnbudget.planning.stages import Chain, Operation, keep_all, mark_repeats, replay
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["CheckpointPlan", "Tradeoff", "TradeoffPoint", "least_checkpoint_bytes", "plan_checkpoints", "tradeoff"]
 
 _LARGEST_TABLE = 2**30
+_LONGEST = 1000
 _EXACT_WORK = 10**8
 """So many steps of the programme are always spent if no size needs rounding then."""
 _TRIES = 50
@@ -109,6 +110,13 @@ class Tradeoff:
 def _check_chain(chain: Chain) -> None:
     if not isinstance(chain, Chain):
         raise InvalidTypeError("chain must be a Chain", got=shorten(chain), expected="Chain([Stage(...), ...])")
+    if len(chain.stages) > _LONGEST:
+        raise InvalidValueError(
+            "a chain is too long to plan",
+            got=f"{len(chain.stages)} stages",
+            expected=f"at most {_LONGEST}",
+            hint="join neighbouring stages",
+        )
 
 
 def _below_the_least(budget: int, least: int) -> InvalidValueError:
@@ -187,12 +195,12 @@ def plan_checkpoints(
     bound = min(demands.forward)  # everything does not fit, so one stage at least runs twice
     best = _simple_plan(chain, room, bound, mark_repeats(fitting_steps(demands, least, room)))
     tell(best.value, bound)
-    slot = _slot(demands, room, fineness)
+    slot, count = _slots(demands, room, fineness)
     for up in (True, False):
-        table = SlotTable(Grid(demands, room // slot, slot, room % slot, up=up))
+        table = SlotTable(Grid(demands, count, slot, room - count * slot, up=up))
         if not table.fill(lambda: clock.over):
             break
-        best = _cheapest_that_fits(chain, table, best)
+        best = _from_table(chain, least, table, best)
         if table.grid.exact or not up:  # nothing was rounded, or everything down
             bound = max(bound, int(table.costs[-1]) - chain.forward_cost)
         tell(best.value, bound)
@@ -222,45 +230,48 @@ def _simple_plan(chain: Chain, room: int, bound: int, fitting: tuple[Operation, 
     best = CheckpointPlan(measured.extra_cost, bound, method, fitting, budget, measured.peak_bytes)
     for period in range(1, len(chain.stages)):
         best = _better(best, chain, every(chain, period), f"a checkpoint every {period} stages")
-    return best
+    starts = cheapest_segments(*segment_bytes(chain), budget)
+    return best if starts is None else _better(best, chain, at(chain, starts), "segments recomputed once")
 
 
-def _cheapest_that_fits(chain: Chain, table: SlotTable, best: CheckpointPlan) -> CheckpointPlan:
-    """The cheapest schedule of a table that fits, if it is better than the best so far.
+def _from_table(chain: Chain, least: list[Ints], table: SlotTable, best: CheckpointPlan) -> CheckpointPlan:
+    """The best schedule so far, or a better one of a table.
 
-    One for the whole budget need not fit if sizes were rounded down; then those for less are tried.
+    If sizes were rounded up, the schedule for the whole budget fits, if there is one. If they were rounded down, it need not; then
+    it is made again with choices that fit, and others for less are tried.
     """
+    method = "dynamic programme over persistent schedules"
+    steps = fitting_steps(table.grid.demands, least, best.budget_bytes - chain.input_bytes, table)
+    best = _better(best, chain, mark_repeats(steps), method)
     costs, firsts = np.unique(table.costs, return_index=True)
     cheaper = firsts[costs < best.value + chain.forward_cost]
     for first in cheaper[:_TRIES].tolist():
-        operations = mark_repeats(table.steps(first))
-        better = _better(best, chain, operations, "dynamic programme over persistent schedules")
+        better = _better(best, chain, mark_repeats(table.steps(first)), method)
         if better is not best:
             return better
     return best
 
 
-def _slot(demands: Demands, room: int, fineness: int, *, all_budgets: bool = False) -> int:
-    """Bytes of a slot: what divides every stored size, if that is not too small, else a part of the room.
+def _slots(demands: Demands, room: int, fineness: int, *, all_budgets: bool = False) -> tuple[int, int]:
+    """Bytes of a slot, and how many there are: what divides every stored size, if that is not too small, else so many slots.
 
-    For all budgets at once, what divides every size is better still.
+    What is always free takes no slots. For all budgets at once, what divides every size is better still.
     """
-    count = demands.count
-    stored = gcd(*demands.out.tolist(), *demands.kept.tolist()) or max(room, 1)
-    most = max(fineness, _EXACT_WORK // count**3)
-    everything = gcd(stored, *demands.sizes)
-    slot = next(
-        (slot for slot in ([everything] if all_budgets else []) + [stored] if room // slot <= most),
-        -(-room // fineness),
-    )
-    if (size := (room // slot + 1) * count * (count + 1) * 8) > _LARGEST_TABLE:
+    stages = demands.count
+    usable = room - demands.always_free
+    stored = gcd(*demands.out.tolist(), *demands.kept.tolist()) or max(usable, 1)
+    most = max(fineness, _EXACT_WORK // stages**3)
+    divisors = [gcd(stored, *demands.sizes), stored] if all_budgets else [stored]
+    slot = next((divisor for divisor in divisors if usable // divisor <= most), -(-usable // fineness))
+    count = -(-usable // slot)
+    if (size := (count + 1) * stages * (stages + 1) * 8) > _LARGEST_TABLE:
         raise InvalidValueError(
             "the table for these checkpoints is too large",
-            got=f"{size} bytes for {count} stages and {room // slot} slots",
+            got=f"{size} bytes for {stages} stages and {count} slots",
             expected=f"at most {_LARGEST_TABLE} bytes",
             hint="join stages, or use fewer slots",
         )
-    return slot
+    return slot, count
 
 
 def _rounding(chain: Chain, operations: tuple[Operation, ...], slot: int, peak: int) -> int:
@@ -303,11 +314,12 @@ def tradeoff(chain: Chain, *, slots: SupportsIndex = 500, time_limit: float | No
     least = least_table(demands)
     schedules = [everything, mark_repeats(fitting_steps(demands, least, int(least[0][-1])))]
     schedules += [every(chain, period) for period in range(1, demands.count)]
-    slot = _slot(demands, room, exact_int(slots, "slots", 1), all_budgets=True)
+    slot, count = _slots(demands, room, exact_int(slots, "slots", 1), all_budgets=True)
+    spare = room - count * slot
     bounds = np.full(1, min(demands.forward), dtype=np.int64)
     complete = False
     for up in (True, False):
-        table = SlotTable(Grid(demands, -(-room // slot), slot, up=up))
+        table = SlotTable(Grid(demands, count, slot, spare, up=up))
         if not table.fill(lambda: clock.over):
             break
         costs, firsts = np.unique(table.costs, return_index=True)
@@ -317,18 +329,19 @@ def tradeoff(chain: Chain, *, slots: SupportsIndex = 500, time_limit: float | No
             complete = True
         if table.grid.exact:
             break
-    return Tradeoff(_frontier(chain, schedules, bounds, slot), slot, complete)
+    return Tradeoff(_frontier(chain, schedules, bounds, slot, spare), slot, complete)
 
 
 def _frontier(
-    chain: Chain, schedules: list[tuple[Operation, ...]], bounds: Ints, slot: int
+    chain: Chain, schedules: list[tuple[Operation, ...]], bounds: Ints, slot: int, spare: int
 ) -> tuple[TradeoffPoint, ...]:
     """The schedules that no other beats in both memory and cost; with the bounds for every number of slots."""
     measured = [(replay(chain, operations), operations) for operations in schedules]
     found: list[TradeoffPoint] = []
     for result, operations in sorted(measured, key=lambda pair: (pair[0].peak_bytes, pair[0].extra_cost)):
         if not found or result.extra_cost < found[-1].extra_cost:
-            within = min(-(-(result.peak_bytes - chain.input_bytes) // slot), len(bounds) - 1)
+            room = result.peak_bytes - chain.input_bytes
+            within = min(max(-((spare - room) // slot), 0), len(bounds) - 1)
             bound = min(int(bounds[within]), result.extra_cost)
             found.append(TradeoffPoint(result.peak_bytes, result.extra_cost, bound, operations))
     return tuple(found)

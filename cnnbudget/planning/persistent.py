@@ -71,6 +71,8 @@ class Demands:
         # running[s][u]: to run stages s to u forward, keeping the input of s, which is counted elsewhere.
         self.running = [self._running(chain, s) for s in range(count)]
 
+        self.always_free = min(map(max, self.saving, self.back))  # before any operation that saves
+
     def _running(self, chain: Chain, first: int) -> Ints:
         alone = np.array([stage.output_bytes + stage.forward_transient_bytes for stage in chain.stages], dtype=np.int64)
         alone[first + 1 :] += self.out[first:-1]
@@ -98,13 +100,15 @@ def least_table(demands: Demands) -> list[Ints]:
     return rows
 
 
-def fitting_steps(demands: Demands, table: list[Ints], budget: int) -> Steps:
-    """A schedule within a budget that is not below the least: everything is saved as soon as that is possible.
+def fitting_steps(demands: Demands, least: list[Ints], budget: int, table: SlotTable | None = None) -> Steps:
+    """A schedule within a budget that is not below the least. Only choices that fit, to the byte, are made.
 
     Args:
         demands: Of the chain.
-        table: Of :func:`least_table`.
+        least: Of :func:`least_table`.
         budget: Bytes beyond the chain's input.
+        table: Says which choice costs least, up to its rounding. Without it everything is saved as soon as it fits, and parts
+            are split in the middle, or as near to it as they fit.
 
     Returns:
         The operations.
@@ -114,14 +118,21 @@ def fitting_steps(demands: Demands, table: list[Ints], budget: int) -> Steps:
         s, t, room, _ = part
         if s == t:
             return s, []
-        if demands.save(s, t) <= room and demands.kept[s] + table[s + 1][t - s - 1] <= room:
-            return s, [Part(s + 1, t, room - int(demands.kept[s]))]
-        for u in range(t, s, -1):
-            rest = room - int(demands.out[u - 1])
-            fits = table[u][t - u] <= rest and table[s][u - 1 - s] <= room
-            if fits and demands.beside[t] + demands.running[s][u - 1] <= room:
-                return u, [Part(s, u - 1, room), Part(u, t, rest)]
-        raise AssertionError("the table of least bytes promised a split")  # pragma: no cover
+        choices: list[tuple[int, int, list[Part]]] = []
+        if demands.save(s, t) <= room and demands.kept[s] + least[s + 1][t - s - 1] <= room:
+            after = Part(s + 1, t, room - int(demands.kept[s]))
+            choices.append((demands.forward[s] + table.look(after) if table else -1, s, [after]))
+        rests = room - demands.out[s:t]
+        fits = (least[s][: t - s] <= room) & (demands.beside[t] + demands.running[s][s:t] <= room)
+        for u in (np.flatnonzero(fits) + s + 1).tolist():
+            rest = int(rests[u - 1 - s])
+            if least[u][t - u] <= rest:
+                parts = [Part(s, u - 1, room), Part(u, t, rest)]
+                passed = demands.before[u] - demands.before[s]
+                score = passed + sum(map(table.look, parts)) if table else abs(2 * u - s - t - 1)
+                choices.append((score, u, parts))
+        _, split, left = min(choices)
+        return split, left
 
     return _steps(Part(0, demands.count - 1, budget), choose)
 
@@ -170,7 +181,7 @@ class Grid:
         demands: Of the chain.
         slots: How many.
         slot: Bytes of one.
-        spare: Bytes of the budget beyond the last whole slot.
+        spare: Bytes of the budget beyond the slots; less than a slot, or free whenever something is saved.
         up: Whether stored sizes are rounded up.
     """
 
@@ -222,6 +233,12 @@ class SlotTable:
         """The least forward cost of the chain for every number of slots; ``NEVER`` where it does not fit."""
         found: Ints = self.fresh[0][-1]
         return found
+
+    def look(self, part: Part) -> int:
+        """The least forward cost of a part with some bytes of room."""
+        grid = self.grid
+        slots = min(grid.threshold(part.room), grid.slots)
+        return int(self.fresh[part.first][part.last - part.first, slots])
 
     def fill(self, over: Callable[[], bool]) -> bool:
         """Computes it.

@@ -12,7 +12,7 @@ from attrs import frozen
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.persistent import Demands
-from cnnbudget.planning.plan import Plan, check_sizes
+from cnnbudget.planning.plan import LARGEST_SIZE, Plan, check_sizes
 from cnnbudget.planning.stages import Action, Chain, Operation, mark_repeats
 
 if TYPE_CHECKING:
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SegmentsPlan", "at", "every", "least_peak_segments", "revolve_steps", "segment_bytes", "square_root"]
+__all__ = [
+    "SegmentsPlan",
+    "at",
+    "cheapest_segments",
+    "every",
+    "least_peak_segments",
+    "revolve_steps",
+    "segment_bytes",
+    "square_root",
+]
 
 
 def revolve_steps(length: SupportsIndex, checkpoints: SupportsIndex) -> int:
@@ -144,6 +153,44 @@ def least_peak_segments(kept: Sequence[int], segment: Callable[[int], Sequence[i
         >>> plan.value, plan.starts
         (7, (0, 1, 2, 3))
     """
+    sizes, needs = _segments(kept, segment)
+    low, high = 0, sizes[0] + int(needs[0, -1])
+    best: tuple[int, ...] = (0,)
+    while low < high:
+        middle = (low + high) // 2
+        starts = _fitting_starts(sizes, needs, middle)
+        if starts is None:
+            low = middle + 1
+        else:
+            best, high = starts, middle
+    return SegmentsPlan(high, high, "halving over shortest paths", best)
+
+
+def cheapest_segments(
+    kept: Sequence[int], segment: Callable[[int], Sequence[int]], budget: SupportsIndex
+) -> tuple[int, ...] | None:
+    """Chooses where to keep values so that the last segment, which need not be recomputed, starts as early as a budget allows.
+
+    Args:
+        kept: As in :func:`least_peak_segments`.
+        segment: As there.
+        budget: Bytes.
+
+    Returns:
+        Where the segments start, or ``None`` if no choice fits.
+
+    Example:
+        >>> rows = [[4, 8, 12, 16], [4, 8, 12], [4, 8], [4]]
+        >>> cheapest_segments([0, 1, 1, 1], rows.__getitem__, 9), cheapest_segments([0, 1, 1, 1], rows.__getitem__, 6)
+        ((0, 2), None)
+    """
+    sizes, needs = _segments(kept, segment)
+    return _fitting_starts(sizes, needs, exact_int(budget, "budget", 0, LARGEST_SIZE))
+
+
+def _segments(
+    kept: Sequence[int], segment: Callable[[int], Sequence[int]]
+) -> tuple[tuple[int, ...], NDArray[np.int64]]:
     sizes = tuple(kept)
     if not sizes:
         raise InvalidValueError("there are no boundaries", got="()", expected="the bytes of the input, and of others")
@@ -160,16 +207,7 @@ def least_peak_segments(kept: Sequence[int], segment: Callable[[int], Sequence[i
         needs[i, i:] = row
     if sum(sizes) + max(map(max, (needs[i, i:].tolist() for i in range(count)))) >= 2**61:
         raise InvalidValueError("the bytes of the segments are beyond 2**61", expected="less in all")
-    low, high = 0, sizes[0] + int(needs[0, -1])
-    best: tuple[int, ...] = (0,)
-    while low < high:
-        middle = (low + high) // 2
-        starts = _fitting_starts(sizes, needs, middle)
-        if starts is None:
-            low = middle + 1
-        else:
-            best, high = starts, middle
-    return SegmentsPlan(high, high, "halving over shortest paths", best)
+    return sizes, needs
 
 
 def _fitting_starts(sizes: tuple[int, ...], needs: NDArray[np.int64], most: int) -> tuple[int, ...] | None:
@@ -178,10 +216,11 @@ def _fitting_starts(sizes: tuple[int, ...], needs: NDArray[np.int64], most: int)
     held[0] = sizes[0]
     before = [0] * (count + 1)
     for j in range(1, count + 1):
-        allowed = np.where(needs[:j, j - 1] <= most - held[:j], held[:j], 2**62)
-        before[j] = int(allowed.argmin())
-        if (least := int(allowed[before[j]])) < 2**62:
-            held[j] = least + (sizes[j] if j < count else 0)
+        fits = needs[:j, j - 1] <= most - held[:j]
+        # the last segment is not recomputed: the longer the better
+        before[j] = int(np.where(fits, held[:j], 2**62).argmin() if j < count else fits.argmax())
+        if fits[before[j]]:
+            held[j] = held[before[j]] + (sizes[j] if j < count else 0)
     if held[count] >= 2**62:
         return None
     starts = [before[count]]
