@@ -1,8 +1,9 @@
 """Checkpoints of a chain: the schedule with the least recomputation within a budget, and the whole curve of budgets.
 
 The method is the dynamic programme that Beaumont et al. published with *rotor* (2019); for chains of equal stages it gives what
-Griewank and Walther's *revolve* does. Its answers are best among *persistent* schedules, in which what is kept for later stays
-until it is read: dropping and making it again can be cheaper on some chains, and finding the best of those is NP-hard.
+Griewank and Walther's *revolve* does. Its answers are best among *persistent* schedules: what is kept for later stays until it is
+read, and recomputation goes straight to the stage whose backward operation is next. Dropping a value and making it again, or
+making one ahead of time, can be cheaper on some chains; finding the best of those schedules is NP-hard.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _TRIES = 50
 class CheckpointPlan(Plan):
     """A schedule of a chain within a budget. The value is the cost of recomputation.
 
-    The lower bound holds for all persistent schedules.
+    The lower bound holds for all persistent schedules; see the module's first lines.
 
     Args:
         operations: The schedule.

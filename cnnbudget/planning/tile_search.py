@@ -281,14 +281,15 @@ def plan_tiles(
     tell(best.peak_bytes, floor)
     complete = True
     for split in sorted(chain.splits, key=lambda split: (floors[split], split)):
-        if floors[split] > best.peak_bytes:
-            break
-        if not (complete := not clock.over):
+        if floors[split] > best.peak_bytes or not complete:
             break
         had = best.peak_bytes
         for cost in _costs_at(chain, split, variants, tiles):
             if cost.extra_macs <= most and _rank(cost) < _rank(best):
                 best = cost
+            if clock.over:
+                complete = False
+                break
         if best.peak_bytes < had:
             tell(best.peak_bytes, floor)
     bound = best.peak_bytes if complete else floor
