@@ -177,8 +177,8 @@ def plan_checkpoints(
         >>> from cnnbudget.planning.stages import Stage
         >>> chain = Chain([Stage(output_bytes=4, kept_bytes=10)] * 4, input_bytes=4)
         >>> plan = plan_checkpoints(chain, 40)
-        >>> plan.value, plan.peak_bytes, plan.optimal
-        (2, 36, True)
+        >>> plan.value, plan.optimal, plan.peak_bytes <= 40
+        (2, True, True)
     """
     clock = Clock(time_limit)
     _check_chain(chain)

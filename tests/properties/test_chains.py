@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cnnbudget.planning import chain as planner
 from cnnbudget.planning.chain import least_checkpoint_bytes, plan_checkpoints, tradeoff
 from cnnbudget.planning.referee_chain import least_extra_cost_by_trying
-from cnnbudget.planning.segments import at, every, least_peak_segments, segment_bytes
+from cnnbudget.planning.segments import at, cheapest_segments, every, least_peak_segments, segment_bytes
 from cnnbudget.planning.stages import Action, Chain, Stage, keep_all, replay
 
 SMALL = st.integers(0, 8)
@@ -171,13 +171,21 @@ def test_more_memory_never_costs_more(chain):
 @given(chains(longest=7))
 def test_the_best_segments_of_all(chain):
     count = len(chain.stages)
-    peaks = [
-        replay(chain, at(chain, starts)).peak_bytes
+    choices = {
+        (0, *starts): replay(chain, at(chain, starts)).peak_bytes
         for cuts in range(count)
         for starts in combinations(range(1, count), cuts)
-    ]
+    }
     plan = least_peak_segments(*segment_bytes(chain))
-    assert plan.value == min(peaks) == replay(chain, at(chain, plan.starts)).peak_bytes
+    assert plan.value == min(choices.values()) == replay(chain, at(chain, plan.starts)).peak_bytes
+    for budget in {max(plan.value - 1, 0), plan.value, max(choices.values()), sum(choices.values()) // len(choices)}:
+        last = [starts[-1] for starts, peak in choices.items() if peak <= budget]
+        found = cheapest_segments(*segment_bytes(chain), budget)
+        if not last:
+            assert found is None
+        else:
+            assert choices[found] <= budget
+            assert found[-1] == min(last)
     assert plan.value >= least_checkpoint_bytes(chain)
 
 
