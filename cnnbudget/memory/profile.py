@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -19,8 +20,10 @@ from cnnbudget.memory.optimizer_torch import SGD
 from cnnbudget.memory.order import in_order, plan_order
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.memory.schedule import Step
+from cnnbudget.memory.shard import sharded
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
 from cnnbudget.memory.workspace import im2col_bytes
+from cnnbudget.planning.sharding import shard_parameters
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes, parse_bytes
 
@@ -260,6 +263,26 @@ class MemoryProfile:
         )
 
     @cached_property
+    def sent_bytes(self) -> Bytes:
+        """What the fullest device sends in a training step, in rings; 0 for one device and for an inference.
+
+        Source: :func:`cnnbudget.planning.sharding.shard_parameters`.
+        """
+        devices, precision = self.scenario.devices, self.scenario.precision
+        storages = self.lifetimes.schedule.storages
+        trained = {storage.node for storage in storages if storage.role is Role.PARAMETER_GRADIENT}
+        if devices.count == 1 or not trained:
+            return Bytes(0)
+        share = shard_parameters(
+            [prod(shape) for cost in costs(self.network) if cost.name in trained for _, shape in cost.parameters or ()],
+            devices.count,
+            devices.zero,
+            parameter_width=precision[Role.PARAMETER].bits,
+            gradient_width=precision[Role.PARAMETER_GRADIENT].bits,
+        )
+        return Bytes(-(-share.sent_bytes // 8))
+
+    @cached_property
     def workspace_bound(self) -> Bytes:
         """An upper model of what a convolution's kernel takes besides, at the step where it is largest: :func:`~cnnbudget.im2col`.
 
@@ -486,7 +509,11 @@ def profile(network: Network | CostTable, scenario: Scenario) -> MemoryProfile:
         network = costs(network)
     table = network
     schedule = scenario.retention.schedule(table, scenario)
-    lifetimes = liveness(schedule)  # which checks it
+    devices = scenario.devices
+    if devices.zero and devices.count > 1:
+        liveness(schedule)  # which checks it
+        schedule = sharded(schedule, table.network, devices.count, devices.zero)
+    lifetimes = liveness(schedule)
     if scenario.order == "given":
         return MemoryProfile(table.network, scenario, lifetimes)
     plan = plan_order(schedule, scenario.device_batch)
