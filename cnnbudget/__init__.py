@@ -181,6 +181,9 @@ if TYPE_CHECKING:
     from cnnbudget.memory.optimizer_torch import NAdam as NAdam
     from cnnbudget.memory.optimizer_torch import RAdam as RAdam
     from cnnbudget.memory.optimizer_torch import RMSprop as RMSprop
+    from cnnbudget.memory.pipeline import PipelineProfile as PipelineProfile
+    from cnnbudget.memory.pipeline import PipelineStage as PipelineStage
+    from cnnbudget.memory.pipeline import pipeline as pipeline
     from cnnbudget.memory.profile import BatchLimit as BatchLimit
     from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
     from cnnbudget.memory.profile import Timeline as Timeline
@@ -453,6 +456,11 @@ _HOMES = {
         "Arena",
         "ArenaReport",
     ),
+    "memory.pipeline": (
+        "pipeline",
+        "PipelineProfile",
+        "PipelineStage",
+    ),
     "memory.retention": (
         "Backprop",
         "FreeAfterUse",
@@ -492,6 +500,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "PipelineStage",
+    "PipelineProfile",
+    "pipeline",
     "BatchLimit",
     "ArenaReport",
     "Arena",
