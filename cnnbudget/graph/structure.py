@@ -57,7 +57,9 @@ class Structure:
         values = {attribute.name: getattr(self, attribute.name) for attribute in fields(kind)}
         for name in changes:
             if name not in values:
-                raise UnknownNameError(f"{kind.__name__} has no such field", got=shorten(name), hint=did_you_mean(name, values))
+                raise UnknownNameError(
+                    f"{kind.__name__} has no such field", got=shorten(name), hint=did_you_mean(name, values)
+                )
         return self._of(values | changes)
 
     @classmethod
