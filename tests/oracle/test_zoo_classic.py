@@ -537,7 +537,7 @@ class TestOptions:
     )
     def test_bad_width(self, name):
         for width in (0, -1, float("nan"), 1e9):
-            with pytest.raises(InvalidValueError, match="width is out of range: .*expected a factor above 0"):
+            with pytest.raises(InvalidValueError, match=r"width is out of range: .*expected a factor above 0"):
                 getattr(zoo, name)(width=width)
         for width in ("1", None, True):
             with pytest.raises(InvalidTypeError, match="width must be a number: "):
