@@ -256,6 +256,8 @@ def test_a_variant_is_checked():
         Block(ReLU()).evolve(nam="x")
     with pytest.raises(InvalidValueError, match="Block is empty"):
         Block(ReLU()).evolve(parts=())
+    with pytest.raises(InvalidTypeError, match="a tap's label must be a str: got 3"):
+        Tap("here").evolve(label=3)
 
 
 def test_shared_parameters_are_counted_once_and_their_gradients_accumulate():
@@ -351,6 +353,8 @@ def test_liveness_of_a_skip_counts_the_storage_once_and_to_its_last_reader():
             r"merge must be a layer: got 'add', expected for example",
         ),
         (lambda: START.tap("early").at("erly"), UnknownNameError, r"got 'erly'; did you mean 'early'\?"),
+        (lambda: START.join(3), InvalidTypeError, r"a tap's label must be a str: got 3"),
+        (lambda: START.join("input", ""), InvalidValueError, r"a tap's label is not usable: got ''"),
         (lambda: START.at(""), InvalidValueError, r"a label is not usable: got ''"),
         (lambda: START.tap(""), InvalidValueError, r"a tap's label is not usable: got ''"),
         (lambda: START.tap(3), InvalidTypeError, r"a tap's label must be a str: got 3"),
