@@ -291,8 +291,7 @@ class Net(Verbs):
         )
 
     def __reduce__(self) -> tuple[Callable[..., Net], tuple[Any, ...]]:
-        state = self._all_applied(), self._output, self._taps, self._shared
-        return _restore, (self._root, self._parts(), *state)
+        return _restore, (self._root, self._parts())  # what follows from them is inferred again
 
     def __repr__(self) -> str:
         if isinstance(self._root, Network):
@@ -313,15 +312,9 @@ class Net(Verbs):
         return f"<p>{html.escape(repr(self))}</p>" if self._is_empty else self._costs._repr_html_()
 
 
-def _restore(
-    root: Root,
-    parts: tuple[Part, ...],
-    applied: tuple[Application, ...],
-    output: TensorSpec,
-    taps: dict[str, TensorSpec],
-    shared: dict[tuple[str, int], Application],
-) -> Net:
-    return Net._of(root, None, parts, applied, output, taps, shared)  # noqa: SLF001  # what it was made of
+def _restore(root: Root, parts: tuple[Part, ...]) -> Net:
+    net = Net.from_network(root) if isinstance(root, Network) else Net._start(root)  # noqa: SLF001  # its own kind
+    return net.then(*parts) if parts else net
 
 
 def compare(
