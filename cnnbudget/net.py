@@ -98,6 +98,10 @@ class Net(Verbs):
             InvalidTypeError: If a size is no int.
             InvalidValueError: If a size is out of range, or there is none.
         """
+        if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+            raise InvalidTypeError(
+                "Net.input() takes one int an axis", got=shorten(shape[0]), hint="unpack it: Net.input(*shape)"
+            )
         return cls._start((Input(name, shape),))
 
     @classmethod
@@ -129,7 +133,9 @@ class Net(Verbs):
 
     @classmethod
     def from_network(cls, network: Network) -> Net:
-        """Starts a net from a network; what is appended reads its first output.
+        """Starts a net from a network; what is appended reads its first output, or what :meth:`at` says.
+
+        The names of its nodes are labels, for :meth:`join` and :meth:`at`.
 
         Args:
             network: The network.
@@ -139,13 +145,20 @@ class Net(Verbs):
 
         Raises:
             InvalidTypeError: If it is no network.
+
+        Example:
+            >>> from cnnbudget import Add, Conv, Net, Upsample, zoo
+            >>> net = Net.from_network(zoo.resnet18().network).output("classes").at("layer4.1/relu2")
+            >>> net = net.then(Conv(256, 1), Upsample(2)).join("layer3.1/relu2", merge=Add())
+            >>> net.output_shape, net.network.outputs
+            ((256, 14, 14), ('add', 'linear'))
         """
         if not isinstance(network, Network):
             raise InvalidTypeError("from_network() takes a network", got=shorten(network), expected="a Network")
         applied = applications(network)
         taps = {source.name: source.spec for source in network.inputs}
-        made = {node.name: one.output for node, one in zip(network.nodes, applied, strict=True)}
-        return cls._of(network, None, (), applied, (taps | made)[network.outputs[0]], taps, {})
+        taps |= {node.name: one.output for node, one in zip(network.nodes, applied, strict=True)}
+        return cls._of(network, None, (), applied, taps[network.outputs[0]], taps, {})
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Net:
         """Appends layers and blocks.
@@ -278,8 +291,7 @@ class Net(Verbs):
         )
 
     def __reduce__(self) -> tuple[Callable[..., Net], tuple[Any, ...]]:
-        state = self._all_applied(), self._output, self._taps, self._shared
-        return _restore, (self._root, self._parts(), *state)
+        return _restore, (self._root, self._parts())  # what follows from them is inferred again
 
     def __repr__(self) -> str:
         if isinstance(self._root, Network):
@@ -300,15 +312,9 @@ class Net(Verbs):
         return f"<p>{html.escape(repr(self))}</p>" if self._is_empty else self._costs._repr_html_()
 
 
-def _restore(
-    root: Root,
-    parts: tuple[Part, ...],
-    applied: tuple[Application, ...],
-    output: TensorSpec,
-    taps: dict[str, TensorSpec],
-    shared: dict[tuple[str, int], Application],
-) -> Net:
-    return Net._of(root, None, parts, applied, output, taps, shared)  # noqa: SLF001  # what it was made of
+def _restore(root: Root, parts: tuple[Part, ...]) -> Net:
+    net = Net.from_network(root) if isinstance(root, Network) else Net._start(root)  # noqa: SLF001  # its own kind
+    return net.then(*parts) if parts else net
 
 
 def compare(

@@ -276,20 +276,17 @@ def _specs(fact: str, buffers: Mapping[str, Shape | TensorSpec] | None, layer: L
         return None if buffers is None else ()
     try:
         return tuple(
-            [(name, value if type(value) is TensorSpec else _buffer(value)) for name, value in buffers.items()]
+            [
+                (name, value if isinstance(value, TensorSpec) else _buffer(tuple(value)))
+                for name, value in buffers.items()
+            ]
         )
     except (CnnBudgetError, AttributeError, TypeError, ValueError):
         _reject(fact, buffers, layer, "a mapping of names to shapes, each a tuple of positive ints, or to specs")
 
 
-def _buffer(value: Shape | TensorSpec) -> TensorSpec:
-    if isinstance(value, TensorSpec):
-        return value
-    return _buffer_of(value if type(value) is tuple else tuple(value))
-
-
 @lru_cache(maxsize=1024)  # every batch norm of a width states the same two
-def _buffer_of(shape: Shape) -> TensorSpec:
+def _buffer(shape: Shape) -> TensorSpec:
     return TensorSpec(shape, Role.BUFFER, batched=False)
 
 

@@ -134,7 +134,7 @@ class Verbs(ABC):
         """Merges the value at the end of the chain with labelled ones.
 
         Args:
-            *labels: Labels of :meth:`tap`, or names of the network's inputs.
+            *labels: Labels of :meth:`tap` or :meth:`output`, or names of the network's inputs.
             merge: The layer that reads the end of the chain, then the labelled values in order.
             name: Opens a scope.
 

@@ -94,9 +94,9 @@ class _Writer(ABC, Generic[V]):
                 self._label(part.label, self.tip)
             elif isinstance(part, At):
                 self.leave(self.tip)
-                (self.tip,) = self._labelled((part.label,))
+                (self.tip,) = self._labelled((part.label,), scope)
             elif isinstance(part, Join):
-                self.tip = self.use(part.merge, (self.tip, *self._labelled(part.labels)), scope, sharing)
+                self.tip = self.use(part.merge, (self.tip, *self._labelled(part.labels, scope)), scope, sharing)
             elif isinstance(part, Output):
                 start = self.tip
                 if part.head is not None:
@@ -119,14 +119,17 @@ class _Writer(ABC, Generic[V]):
             self.taps, self._taps_are_own = dict(self.taps), True
         self.taps[label] = value
 
-    def _labelled(self, labels: Iterable[str]) -> list[V]:
+    def _labelled(self, labels: Iterable[str], scope: str) -> list[V]:
         taps = self.taps
         try:
             return [taps[label] for label in labels]
         except KeyError:
             unknown = next(label for label in labels if label not in taps)
             raise UnknownNameError(
-                "no value has this label yet", got=shorten(unknown), hint=did_you_mean(unknown, taps)
+                "no value has this label yet",
+                where=f"scope {scope[:-1]!r}" if scope else None,
+                got=shorten(unknown),
+                hint=did_you_mean(unknown, taps),
             ) from None
 
 
@@ -152,11 +155,13 @@ class Builder(_Writer[str]):
     def __init__(self, root: Root) -> None:
         self._inputs = root.inputs if isinstance(root, Network) else root
         self._nodes = list(root.nodes) if isinstance(root, Network) else []
-        self._namer = Namer([source.name for source in self._inputs] + [node.name for node in self._nodes])
+        names = [source.name for source in self._inputs] + [node.name for node in self._nodes]
+        self._namer = Namer(names)
         tip, *self._outputs = root.outputs if isinstance(root, Network) else (self._inputs[0].name,)
         self._shared: dict[tuple[str, int], str] = {}
         self._left: list[str] = []
-        super().__init__(tip, {source.name: source.name for source in self._inputs})
+        self._given: set[str] = set()
+        super().__init__(tip, {name: name for name in names})
 
     def use(self, layer: Layer, inputs: tuple[str, ...], scope: str, sharing: _Sharing | None) -> str:
         """Adds a node."""
@@ -177,6 +182,10 @@ class Builder(_Writer[str]):
         """Remembers where the chain ended."""
         self._left.append(value)
 
+    def _label(self, label: str, value: str) -> None:
+        super()._label(label, value)
+        self._given.add(label)
+
     def network(self) -> Network:
         """Returns the network of what was written so far.
 
@@ -184,9 +193,10 @@ class Builder(_Writer[str]):
             InvalidValueError: If it has no nodes, or the chain left a value that nothing reads and nothing can reach.
         """
         if self._left:
-            reached = {name for node in self._nodes for name in node.inputs}.union(self._outputs, self.taps.values())
+            reached = {name for node in self._nodes for name in node.inputs} | {source.name for source in self._inputs}
+            reached.update(self._outputs, [self.tip], [self.taps[label] for label in self._given])
             for name in self._left:
-                if name not in reached and name != self.tip:
+                if name not in reached:
                     raise InvalidValueError(
                         "the chain went on from another value, and nothing can reach this one any more",
                         where=f"node {name!r}",

@@ -31,14 +31,12 @@ class Namer:
         Returns:
             The name itself, or the name with the next free number.
         """
-        number = self._uses.get(wanted, 0) + 1
-        if number == 1:
-            self._uses[wanted] = 1
+        uses = self._uses
+        if wanted not in uses:
+            uses[wanted] = 1
             return wanted
-        stem = f"{wanted}_" if wanted[-1].isdigit() else wanted
-        while f"{stem}{number}" in self._uses:
+        stem, number = f"{wanted}_" if wanted[-1].isdigit() else wanted, uses[wanted] + 1
+        while (name := f"{stem}{number}") in uses:
             number += 1
-        self._uses[wanted] = number
-        name = f"{stem}{number}"
-        self._uses[name] = 1
+        uses[wanted], uses[name] = number, 1
         return name

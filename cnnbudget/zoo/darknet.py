@@ -17,6 +17,7 @@ from cnnbudget.layers.pool import GlobalAvgPool, MaxPool
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.layers.resize import Upsample
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def darknet19(*, num_classes: int = 1000, input_shape: Shape = (3, 256, 256), wi
         >>> net.parameter_count, 2 * net.mac_count
         (20842376, 7290748928)
     """
-    first = round(32 * width)
+    first = scaled(32, width)
     parts: list[Part] = [_conv(first, 3)]
     for stage, count in enumerate((1, 3, 3, 5, 5), start=1):
         # Darknet pads a pooling by the kernel less one, at the end: a last, partly covered window counts.
@@ -69,7 +70,7 @@ def darknet19(*, num_classes: int = 1000, input_shape: Shape = (3, 256, 256), wi
 
 def _stages(width: float) -> Iterator[Block]:
     """The five stages of Darknet-53, each a convolution with stride 2 and residual units."""
-    first = round(32 * width)
+    first = scaled(32, width)
     for stage, depth in enumerate((1, 2, 8, 8, 4), start=1):
         maps = first * 2**stage
         unit = Branch(Block(_conv(maps // 2, 1), _conv(maps, 3)), None, merge=Add())
@@ -98,7 +99,7 @@ def darknet53(*, num_classes: int = 1000, input_shape: Shape = (3, 256, 256), wi
     """
     return (
         Net.input(*input_shape)
-        .then(_conv(round(32 * width), 3), *_stages(width))
+        .then(_conv(scaled(32, width), 3), *_stages(width))
         .then(GlobalAvgPool(keepdims=True), Conv(num_classes, 1), Flatten(), Softmax(), name="head")
     )
 
@@ -125,7 +126,7 @@ def yolo_v3(*, num_classes: int = 80, input_shape: Shape = (3, 416, 416), width:
         >>> net.parameter_count, 2 * net.mac_count, net.output_shape
         (61949149, 65864075264, (255, 52, 52))
     """
-    first = round(32 * width)
+    first = scaled(32, width)
     predictions = Conv(boxes * (5 + num_classes), 1)
 
     def neck(maps: int) -> Block:

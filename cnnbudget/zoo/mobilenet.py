@@ -20,6 +20,7 @@ from cnnbudget.layers.rearrange import Pad
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import check_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -154,6 +155,7 @@ def mobilenet_v1(
         >>> mobilenet_v1().parameter_count, mobilenet_v1().mac_count
         (4231976, 568740352)
     """
+    check_width(width)
     units = [_separable(int(filters * width), stride, pad_first=pad_first) for filters, stride in _V1_UNITS]
     return (
         Net.input(*input_shape)
@@ -210,7 +212,7 @@ def mobilenet_v2(*, num_classes: int = 1000, input_shape: Shape = _RGB, width: f
         >>> mobilenet_v2().parameter_count, mobilenet_v2().mac_count
         (3504872, 300774272)
     """
-    channels = round_channels(32 * width)
+    channels = round_channels(32 * check_width(width))
     features = [conv_unit(channels, 3, ReLU6(inplace=True), stride=2)]
     for expansion, maps, depth, stride in _V2_STAGES:
         filters = round_channels(maps * width)

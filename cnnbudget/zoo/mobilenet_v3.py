@@ -18,6 +18,7 @@ from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import conv_unit, numbered, round_channels
+from cnnbudget.zoo.widths import check_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ def _mobilenet_v3(
     dilated: bool,
     reduced_tail: bool,
 ) -> Net:
-    channels = round_channels(16 * width)
+    channels = round_channels(16 * check_width(width))
     features = [conv_unit(channels, 3, _SWISH, stride=2)]
     for number, unit in enumerate(units):
         first_of_tail = unit.tail and not units[number - 1].tail

@@ -19,6 +19,7 @@ from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.layers.pool import AdaptiveAvgPool, MaxPool
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -99,7 +100,7 @@ def trunk(
     Yields:
         Five blocks.
     """
-    maps = channels = round(64 * width)
+    maps = channels = scaled(64, width)
     yield Block(_conv(maps, 7, stride=2), ReLU(inplace=True), MaxPool(3, stride=2, padding=1))
     dilation = 1
     for stage, (depth, dilated) in enumerate(zip(depths, (False, *dilate), strict=True)):

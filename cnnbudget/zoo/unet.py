@@ -13,6 +13,7 @@ from cnnbudget.layers.pool import MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Crop
 from cnnbudget.net import Net
+from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +98,7 @@ def unet(
         (2, 512, 512)
     """
     one_of(padding, ("valid", "same"), "unet's padding")
-    first = round(64 * width)
+    first = scaled(64, width)
     cuts = _crops(input_shape[1:], 4 if padding == "valid" else 0)
     # From the inside out: a level is wrapped around everything that is deeper than it.
     block = _convolutions(first * 2**_LEVELS, padding, dropout=dropout, name="bottom")

@@ -35,6 +35,7 @@ from cnnbudget import (
     TensorSpec,
     Training,
     compare,
+    zoo,
 )
 from cnnbudget.layers.pool import AdaptiveAvgPool
 from cnnbudget.zoo.alexnet import alexnet, alexnet_2012
@@ -530,6 +531,17 @@ class TestOptions:
                 )
             else:
                 assert other.layer == one.layer
+
+    @pytest.mark.parametrize(
+        "name", ["vgg16", "resnet18", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "unet", "darknet19"]
+    )
+    def test_bad_width(self, name):
+        for width in (0, -1, float("nan"), 1e9):
+            with pytest.raises(InvalidValueError, match=r"width is out of range: .*expected a factor above 0"):
+                getattr(zoo, name)(width=width)
+        for width in ("1", None, True):
+            with pytest.raises(InvalidTypeError, match="width must be a number: "):
+                getattr(zoo, name)(width=width)
 
     def test_width_with_groups(self):
         layers = [node.layer for node in alexnet_2012(width=0.4).network.nodes if isinstance(node.layer, Conv)]

@@ -131,6 +131,18 @@ def test_a_value_that_nothing_can_reach_any_more_is_an_error_at_once():
     assert START.at("input").output_shape == (8, 16, 16)  # nothing was made yet
 
 
+def test_the_names_of_a_network_are_labels():
+    network = START.then(Conv(4, 1), ReLU(), Conv(5, 1)).network
+    net = Net.from_network(network).output("end").at("conv").then(Conv(6, 1)).join("relu")
+    assert edges(net)[3:] == [("conv3", ("conv",)), ("concat", ("conv3", "relu"))]
+    assert net.network.outputs == ("concat", "conv2")
+    assert net.costs()["concat"].output_shape == net.output_shape == (6 + 4, 16, 16)
+    with pytest.raises(UnknownNameError, match=r"got 'con'; did you mean 'conv'\?"):
+        Net.from_network(network).at("con")
+    with pytest.raises(InvalidValueError, match=r"nothing can reach .*node 'conv2'"):
+        Net.from_network(network).at("relu")
+
+
 def test_an_output_has_a_head_of_its_own_and_the_chain_goes_on():
     net = START.then(Conv(4, 1)).output("aux", GlobalAvgPool(), Linear(2)).output("raw").then(Conv(6, 1))
     assert edges(net) == [
@@ -244,6 +256,8 @@ def test_a_variant_is_checked():
         Block(ReLU()).evolve(nam="x")
     with pytest.raises(InvalidValueError, match="Block is empty"):
         Block(ReLU()).evolve(parts=())
+    with pytest.raises(InvalidTypeError, match="a tap's label must be a str: got 3"):
+        Tap("here").evolve(label=3)
 
 
 def test_shared_parameters_are_counted_once_and_their_gradients_accumulate():
@@ -317,6 +331,11 @@ def test_liveness_of_a_skip_counts_the_storage_once_and_to_its_last_reader():
             UnknownNameError,
             r"got 'erly'; did you mean 'early'\? Known: 'input', 'early'",
         ),
+        (
+            lambda: START.then(Block(Conv(4, 1), Join("nowhere"), name="unit"), name="stage"),
+            UnknownNameError,
+            r"no value has this label yet \(at scope 'stage/unit'\): got 'nowhere'",
+        ),
         (lambda: START.join("early").tap("early"), UnknownNameError, r"no value has this label yet: got 'early'"),
         (lambda: START.join(), InvalidValueError, r"a join needs labels: got \(\), expected at least one label"),
         (
@@ -335,6 +354,8 @@ def test_liveness_of_a_skip_counts_the_storage_once_and_to_its_last_reader():
             r"merge must be a layer: got 'add', expected for example",
         ),
         (lambda: START.tap("early").at("erly"), UnknownNameError, r"got 'erly'; did you mean 'early'\?"),
+        (lambda: START.join(3), InvalidTypeError, r"a tap's label must be a str: got 3"),
+        (lambda: START.join("input", ""), InvalidValueError, r"a tap's label is not usable: got ''"),
         (lambda: START.at(""), InvalidValueError, r"a label is not usable: got ''"),
         (lambda: START.tap(""), InvalidValueError, r"a tap's label is not usable: got ''"),
         (lambda: START.tap(3), InvalidTypeError, r"a tap's label must be a str: got 3"),

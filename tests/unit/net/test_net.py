@@ -110,7 +110,11 @@ def test_a_net_goes_on_from_a_network() -> None:
         (lambda net: Net.input(3, 2**70), InvalidValueError, r"axis 1 is out of range: got 1180591620717411303424"),
         (lambda net: Net.input(3, 1.5), InvalidTypeError, r"axis 1 must be an int: got 1\.5 \(float\)"),
         (lambda net: Net.input(True), InvalidTypeError, r"axis 0 must be an int: got True \(bool\)"),
-        (lambda net: Net.input((3, 8, 8)), InvalidTypeError, r"axis 0 must be an int: got \(3, 8, 8\) \(tuple\)"),
+        (
+            lambda net: Net.input((3, 8, 8)),
+            InvalidTypeError,
+            r"takes one int an axis: got \(3, 8, 8\); unpack it: Net\.input\(\*shape\)",
+        ),
         (lambda net: Net.input(3, name="a/"), InvalidValueError, r"Input\.name is not usable: got 'a/'"),
     ],
 )
