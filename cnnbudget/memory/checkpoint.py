@@ -22,7 +22,6 @@ from cnnbudget.memory.forward import ForwardPass
 from cnnbudget.memory.frames import scopes_of
 from cnnbudget.memory.recompute import PlannedPass, chain_of, stage_ends
 from cnnbudget.memory.retention import Autograd, as_training
-from cnnbudget.planning.chain import Tradeoff, plan_checkpoints, tradeoff
 from cnnbudget.units import Bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from cnnbudget.graph.nodes import Network
     from cnnbudget.memory.scenario import Scenario, Training
     from cnnbudget.memory.schedule import Schedule
+    from cnnbudget.planning.chain import Tradeoff
 
 __all__ = ["Checkpoint", "cut_positions", "recomputation_curve", "unit_ends"]
 
@@ -206,6 +206,8 @@ class Checkpoint(Autograd):
 
 
 def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: int) -> Schedule:
+    from cnnbudget.planning.chain import plan_checkpoints  # it loads numpy
+
     everything = Autograd(sums_in_place=policy.sums_in_place).schedule(table, scenario)
     forward = ForwardPass(table, scenario)
     found = chain_of(table, forward.sharing, everything, scenario.device_batch)
@@ -233,6 +235,8 @@ def recomputation_curve(table: CostTable, scenario: Training, *, slots: int = 50
         The curve; its bytes leave out parameters, buffers, optimizer state and targets, its costs are multiply-accumulates of
         one sample.
     """
+    from cnnbudget.planning.chain import tradeoff  # it loads numpy
+
     everything = Autograd().schedule(table, scenario)
     found = chain_of(table, ForwardPass(table, scenario).sharing, everything, scenario.device_batch)
     return tradeoff(found.chain, slots=slots)

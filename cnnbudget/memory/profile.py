@@ -23,7 +23,6 @@ from cnnbudget.memory.schedule import Step
 from cnnbudget.memory.shard import sharded
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
 from cnnbudget.memory.workspace import im2col_bytes
-from cnnbudget.planning.sharding import shard_parameters
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes, parse_bytes
 
@@ -268,6 +267,8 @@ class MemoryProfile:
 
         Source: :func:`cnnbudget.planning.sharding.shard_parameters`.
         """
+        from cnnbudget.planning.sharding import shard_parameters  # it loads numpy
+
         devices, precision = self.scenario.devices, self.scenario.precision
         storages = self.lifetimes.schedule.storages
         trained = {storage.node for storage in storages if storage.role is Role.PARAMETER_GRADIENT}
