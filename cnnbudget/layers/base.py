@@ -92,6 +92,9 @@ class Autocast(Enum):
     FULL = "full"
     """Computes in 32 bits, for accuracy."""
 
+    WIDEN = "widen"
+    """Reads its inputs as they come and leaves 32 bits, since its parameters have them: a product with a parameter, say."""
+
     FOLLOW = "follow"
     """Computes in the width of its inputs, the widest where they differ."""
 

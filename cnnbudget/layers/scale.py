@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 
 from cnnbudget.checks import is_bool, one_of
-from cnnbudget.layers.base import Alias, ElementwiseLayer, Saved, need_rank, scratch
+from cnnbudget.layers.base import Alias, Autocast, ElementwiseLayer, Saved, need_rank, scratch
 from cnnbudget.tensors import Shape, TensorSpec
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Scale(ElementwiseLayer):
         >>> Net.input(96, 56, 56).then(Scale()).parameter_count
         96
     """
+
+    autocast: ClassVar[Autocast] = Autocast.WIDEN
 
     per: str = field(default="channel", validator=_is_per)
     bias: bool = field(default=False, kw_only=True, validator=is_bool)

@@ -145,8 +145,8 @@ class ForwardPass:
         low = self.precision.autocast
         found = [self.dtypes[name] for name in cost.node.inputs]
         kind = layer.autocast
-        if kind is Autocast.FOLLOW:
-            dtype = max(found, key=lambda dtype: dtype.bits)
+        if kind is Autocast.FOLLOW or kind is Autocast.WIDEN:
+            dtype = FLOAT32 if kind is Autocast.WIDEN else max(found, key=lambda dtype: dtype.bits)
             wanted = found  # whatever comes: an operation of two widths reads both
         else:
             dtype = low if kind is Autocast.LOW and low is not None else FLOAT32

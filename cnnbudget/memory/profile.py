@@ -63,6 +63,19 @@ class Timeline:
     live: np.ndarray[Any, Any]
     by_role: Mapping[Role, np.ndarray[Any, Any]]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The timeline as data, as ``pandas.DataFrame`` takes it.
+
+        Returns:
+            One dict a step, with ``step``, ``label``, ``live``, and bytes by role under the role's name.
+        """
+        columns = {role.value: sizes.tolist() for role, sizes in self.by_role.items()}
+        rows = zip(self.step.tolist(), self.label, self.live.tolist(), strict=True)
+        return [
+            {"step": step, "label": label, "live": live, **{role: sizes[step] for role, sizes in columns.items()}}
+            for step, label, live in rows
+        ]
+
 
 @frozen
 class BatchLimit:

@@ -37,6 +37,7 @@ from cnnbudget import (
     Retention,
     Role,
     Saved,
+    Scale,
     Scenario,
     Schedule,
     ScheduleBuilder,
@@ -566,3 +567,25 @@ def test_policies_are_values() -> None:
     ]
     assert len({*policies, *map(attrs.evolve, policies)}) == 4
     assert str(Phase.BACKWARD) == "backward"
+
+
+def test_the_timeline_as_rows() -> None:
+    rows = Net.input(1, 4).then(Conv(2, 1)).profile(Training(batch=3)).timeline.rows()
+    assert [row["label"] for row in rows] == ["load", "forward of conv", "loss", "backward of conv", "update"]
+    assert rows[1] == {
+        "step": 1,
+        "label": "forward of conv",
+        "live": 4 * (12 + 24 + 4),
+        "parameter": 16,
+        "activation": 144,
+        "activation gradient": 0,
+        "parameter gradient": 0,
+    }
+
+
+def test_a_learned_scale_widens_mixed_precision() -> None:
+    net = Net.input(2, 4).then(Conv(2, 1), Scale())
+    storages = net.profile(Inference(precision="amp_fp16")).lifetimes.schedule.storages
+    widths = {storage.name: storage.dtype.name for storage in storages}
+    assert (widths["conv"], widths["scale"]) == ("float16", "float32")
+    assert not any(name.startswith("scale.cast") for name in widths)
