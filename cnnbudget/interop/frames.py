@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cnnbudget.graph.nodes import Network
 
-__all__ = ["Plan", "Run", "Step", "plan"]
+__all__ = ["Plan", "Run", "Step", "parts_of", "plan"]
 
 Path = tuple[str, ...]
 """Where something is: names of scopes, from the outermost, and its own."""
@@ -149,13 +149,29 @@ def plan(network: Network, *, flat: bool = False, reserved: Iterable[str] = ()) 
     return Plan(places, {scope: tuple(found) for scope, found in runs.items()})
 
 
+def parts_of(name: str) -> list[str]:
+    """The scopes of a name, from the outermost, and what it is called there.
+
+    Args:
+        name: A name of a node.
+
+    Returns:
+        At least one part; beyond 64 scopes the rest is one part.
+
+    Example:
+        >>> parts_of("layer1.0/conv"), parts_of("..")
+        (['layer1', '0', 'conv'], ['_'])
+    """
+    *outer, own = [part for part in _SEPARATORS.split(name, maxsplit=_DEEPEST) if part] or ["_"]
+    return [*outer, _SEPARATORS.sub("_", own).strip("_") or "_"] if _SEPARATORS.search(own) else [*outer, own]
+
+
 def _places(network: Network, reserved: list[str]) -> dict[str, Path]:
     namers: dict[Path, Namer] = {(): Namer(reserved)}
     scopes: dict[Path, Path] = {(): ()}  # by what the names say
     places = {}
     for node in network.nodes:
-        *outer, own = [part for part in _SEPARATORS.split(node.name, maxsplit=_DEEPEST) if part] or ["_"]
-        own = _SEPARATORS.sub("_", own)
+        *outer, own = parts_of(node.name)
         said: Path = ()
         for part in outer:
             parent, said = scopes[said], (*said, part)

@@ -73,7 +73,7 @@ def to_json(network: Network | HasNetwork, *, layers: Mapping[str, type[Layer]] 
         >>> from cnnbudget import Conv, Net
         >>> from cnnbudget.interop import from_json, to_json
         >>> net = Net.input(3, 8, 8).then(Conv(4, 3, padding="same"))
-        >>> print(to_json(net))
+        >>> print(to_json(net), end="")
         {
          "format": "cnnbudget",
          "version": 1,
