@@ -1,8 +1,19 @@
-"""Models in and out: PyTorch, JSON, and drawings."""
+"""Models in and out: PyTorch, Darknet, JSON, and drawings."""
 
+from cnnbudget.interop.darknet import from_darknet
 from cnnbudget.interop.drawings import to_dot, to_mermaid, to_networkx
 from cnnbudget.interop.json_text import from_json, json_schema, to_json
 from cnnbudget.interop.limits import Limits
 from cnnbudget.interop.torch import to_torch
 
-__all__ = ["Limits", "from_json", "json_schema", "to_dot", "to_json", "to_mermaid", "to_networkx", "to_torch"]
+__all__ = [
+    "Limits",
+    "from_darknet",
+    "from_json",
+    "json_schema",
+    "to_dot",
+    "to_json",
+    "to_mermaid",
+    "to_networkx",
+    "to_torch",
+]

@@ -13,12 +13,13 @@ from attrs import field, frozen
 from cnnbudget.checks import LARGEST, int_from, is_int
 from cnnbudget.errors import CnnBudgetError, FormatError, InvalidTypeError, shorten
 from cnnbudget.graph.nodes import Input, Network
-from cnnbudget.graph.shapes import specs
+from cnnbudget.graph.shapes import infer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cnnbudget.graph.nodes import Node
+    from cnnbudget.tensors import TensorSpec
 
 __all__ = ["LIMITS", "Limits", "Source", "finish", "read_bytes", "read_each", "read_text", "reading", "refused"]
 
@@ -71,10 +72,24 @@ class Limits:
             raise FormatError(
                 f"{what} is beyond the limit",
                 where=where,
-                got=f"{count:,}",
+                got=f"{count:,}" if count < 10**18 else f"a number of {count.bit_length():,} bits",
                 expected=f"at most {most:,}",
                 hint=f"if you trust the source, give limits=Limits({name}=...)",
             )
+
+    def check_axes(self, name: str, spec: TensorSpec, what: str) -> None:
+        """Checks the sizes of a value.
+
+        Args:
+            name: Name of the value.
+            spec: The value.
+            what: Who reads, for the error.
+
+        Raises:
+            FormatError: If an axis is too large.
+        """
+        if max(spec.shape) > self.dimension:
+            self.check("dimension", max(spec.shape), f"{what}: the size of an axis", f"value {shorten(name)}")
 
 
 LIMITS = Limits()
@@ -186,12 +201,15 @@ def finish(
     limits.check("nodes", len(nodes), f"{what}: the number of nodes")
     with reading(what):
         network = Network(tuple(inputs), tuple(nodes), tuple(outputs))
-        known = specs(network)
-    for name, spec in known.items():
-        if max(spec.shape) > limits.dimension:
-            limits.check(
-                "dimension", max(spec.shape), f"{what}: the size of an axis", f"{shorten(name)} of {spec.shape}"
-            )
+        known = {source.name: source.spec for source in network.inputs}
+        for name, spec in known.items():
+            limits.check_axes(name, spec, what)
+        for node in network.nodes:
+            spec = infer(node, tuple([known[name] for name in node.inputs]))
+            limits.check_axes(
+                node.name, spec, what
+            )  # at once: what doubles a hundred thousand times is no number to work with
+            known[node.name] = spec
     return network
 
 

@@ -335,7 +335,7 @@ def test_limits():
         from_json(TEXT, limits=Limits(nodes=2))
     with pytest.raises(
         FormatError,
-        match=r"the size of an axis is beyond the limit \(at 'input' of \(3, 8, 8\)\): got 8, expected at most 7",
+        match=r"the size of an axis is beyond the limit \(at value 'input'\): got 8, expected at most 7",
     ):
         from_json(TEXT, limits=Limits(dimension=7))
     assert from_json(TEXT, limits=Limits(nodes=3, dimension=8, bytes=len(TEXT))) == SMALL.network
