@@ -22,6 +22,7 @@ from cnnbudget.errors import (
     did_you_mean,
     shorten,
 )
+from cnnbudget.interop.calls import check_word, parse_call
 from cnnbudget.layers import (
     activation,
     conv,
@@ -122,6 +123,63 @@ class Codec:
             if setting.always or getattr(layer, setting.attribute) != setting.default
         }
 
+    def call_of(self, layer: Layer) -> tuple[str, list[Plain], dict[str, Plain]]:
+        """Writes a layer as a call: settings that are given by position, and those by name.
+
+        Args:
+            layer: The layer.
+
+        Returns:
+            Its word, the values by position, and the others.
+
+        Raises:
+            MissingRuleError: If its class has no word.
+            InvalidValueError: If a setting cannot be written, or the word cannot be called.
+        """
+        word, settings = self.encode(layer)
+        check_word(word)
+        first = []
+        for setting in _settings(type(layer)):
+            if not setting.named:
+                if setting.name not in settings:
+                    break
+                first.append(setting.name)
+        named = {name: value for name, value in settings.items() if name not in first}
+        return word, [settings[name] for name in first], named
+
+    def called(self, text: Any, variables: Mapping[str, Any]) -> tuple[Layer, set[str]]:
+        """Reads a layer that is written as a call.
+
+        Args:
+            text: The call.
+            variables: Values of variables.
+
+        Returns:
+            The layer, and the variables that were used.
+
+        Raises:
+            FormatError: If it is no call of a layer.
+        """
+        if not isinstance(text, str):
+            raise FormatError("a layer is a text", got=shorten(text), expected="for example 'Conv(64, 3)'")
+        word, positional, named, used = parse_call(text, variables)
+        if word not in self._kinds:
+            raise FormatError("no layer has this name", got=shorten(word), hint=_unknown(word, self._kinds))
+        known = [setting.name for setting in _settings(self._kinds[word])]
+        for name in named:
+            if name not in known:
+                raise FormatError(f"{word} has no such setting", got=shorten(name), hint=did_you_mean(name, known))
+        return self._made(word, positional, named), used
+
+    def _made(self, word: str, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Layer:
+        try:
+            return self._kinds[word](*positional, **named)
+        except CnnBudgetError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:  # a layer of others may check in its own way
+            got = ", ".join([*map(shorten, positional), *(f"{name}={shorten(value)}" for name, value in named.items())])
+            raise FormatError(f"{word} cannot be made", got=got or "no settings", hint=str(error)) from error
+
     def decode(self, word: Any, settings: Any) -> Layer:
         """Reads a layer.
 
@@ -151,13 +209,7 @@ class Codec:
                 raise FormatError(
                     f"{word} lacks a setting", got=f"{', '.join(settings) or 'none'}", expected=repr(name)
                 )
-        given = {name: _value(value, f"{word}.{name}") for name, value in settings.items()}
-        try:
-            return kind(**given)
-        except CnnBudgetError:
-            raise
-        except (TypeError, ValueError, OverflowError) as error:  # a layer of others may check in its own way
-            raise FormatError(f"{word} cannot be made", got=shorten(given), hint=str(error)) from error
+        return self._made(word, (), {name: _value(value, f"{word}.{name}") for name, value in settings.items()})
 
 
 def _checked(layers: Any, what: str) -> Mapping[str, type[Layer]]:
@@ -192,6 +244,7 @@ class _Setting:
     attribute: str
     always: bool
     needed: bool
+    named: bool
     default: Any
 
 
@@ -208,6 +261,7 @@ def _setting(attribute: Attribute[Any]) -> _Setting:
         attribute.name,
         always=default is NOTHING or not plain,
         needed=default is NOTHING,
+        named=bool(attribute.kw_only),
         default=default,
     )
 

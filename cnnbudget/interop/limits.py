@@ -176,7 +176,7 @@ def reading(what: str, where: str | None = None) -> Iterator[None]:
 
 def refused(error: CnnBudgetError, what: str, where: str | None = None) -> FormatError:
     """The error of a file that says what another error refuses; see :func:`reading`."""
-    text = error.what if error.what.startswith(what) else f"{what}: {error.what}"
+    text = f"{what}: {error.what}" if what and not error.what.startswith(what) else error.what
     return FormatError(text, where=error.where or where, got=error.got, expected=error.expected, hint=error.hint)
 
 
