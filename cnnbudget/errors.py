@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CnnBudgetError",
     "ConformanceError",
+    "FormatError",
     "InvalidTypeError",
     "InvalidValueError",
     "MissingExtraError",
@@ -171,6 +172,10 @@ class MissingRuleError(CnnBudgetError, NotImplementedError):
 
 class MissingExtraError(CnnBudgetError, ImportError):
     """An optional package that is not installed; the hint names the extra."""
+
+
+class FormatError(CnnBudgetError, ValueError):
+    """A model file, or the text of one, that cannot be read: it is damaged, too large, or says what makes no sense."""
 
 
 class ConformanceError(CnnBudgetError, AssertionError):

@@ -13,6 +13,7 @@ from cnnbudget.errors import CnnBudgetError, did_you_mean, shorten
 BUILTINS = {
     "CnnBudgetError": Exception,
     "ConformanceError": AssertionError,
+    "FormatError": ValueError,
     "InvalidTypeError": TypeError,
     "InvalidValueError": ValueError,
     "MissingExtraError": ImportError,

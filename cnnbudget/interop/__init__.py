@@ -1,0 +1,22 @@
+"""Models in and out: PyTorch, Darknet, JSON, TOML, and drawings."""
+
+from cnnbudget.interop.darknet import from_darknet
+from cnnbudget.interop.drawings import to_dot, to_mermaid, to_networkx
+from cnnbudget.interop.json_text import from_json, json_schema, to_json
+from cnnbudget.interop.limits import Limits
+from cnnbudget.interop.toml_text import from_toml, to_toml
+from cnnbudget.interop.torch import to_torch
+
+__all__ = [
+    "Limits",
+    "from_darknet",
+    "from_json",
+    "from_toml",
+    "json_schema",
+    "to_dot",
+    "to_json",
+    "to_mermaid",
+    "to_networkx",
+    "to_toml",
+    "to_torch",
+]
