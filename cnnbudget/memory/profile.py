@@ -228,7 +228,7 @@ class MemoryProfile:
 
     @cached_property
     def allocation(self) -> AllocatorReport:
-        """What the scenario's allocator makes of the schedule: requested, allocated and reserved bytes at each step."""
+        """What the scenario's allocator makes of the schedule, at each step in requested, allocated and reserved bytes."""
         return self._replay(self.scenario.device_batch)
 
     def _replay(self, batch: int) -> AllocatorReport:
@@ -244,7 +244,7 @@ class MemoryProfile:
 
     @cached_property
     def workspace_bound(self) -> Bytes:
-        """An upper model of what a convolution's kernel takes besides, at the step where it is largest: :func:`~cnnbudget.im2col`.
+        """An upper model, :func:`~cnnbudget.im2col`, of what a convolution's kernel takes besides, where it is largest.
 
         The lower model is nothing. Which of them a framework's kernel is near depends on the algorithm that it picks; no peak
         includes it.
@@ -254,7 +254,7 @@ class MemoryProfile:
 
     @property
     def allocated(self) -> Bytes:
-        """The most bytes in blocks that the scenario's allocator has given out: the peak, rounded as it rounds."""
+        """The most bytes in blocks that the scenario's allocator has given out, which is the peak, rounded as it rounds."""
         return self.allocation.allocated_peak
 
     @property
