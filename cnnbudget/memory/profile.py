@@ -64,8 +64,8 @@ class MemoryProfile:
     """Memory of one device over the steps of a scenario.
 
     The peak is a sum over what is alive at one step, so it is a lower bound for every allocator. *Counts*: parameters, buffers,
-    values, saved extras, gradients. *Does not count*: what a framework adds to it (its own code, workspaces of its kernels,
-    rounding and caching of its allocator).
+    values, saved extras, gradients, temporaries, the loss, the optimizer's state. *Does not count*: what a framework adds to it
+    (its own code, workspaces of its kernels; rounding and caching of its allocator are in :attr:`reserved` only).
 
     Example:
         >>> from cnnbudget import Conv, Inference, Net
