@@ -128,7 +128,7 @@ class MemoryProfile:
 
     @cached_property
     def activation_peak(self) -> Bytes:
-        """Most bytes of activations, their gradients and saved extras alive at one step (maybe not the step of the peak)."""
+        """Most bytes of activations, their gradients, saved extras and temporaries alive at one step, maybe not the peak's."""
         return Bytes(max(self.lifetimes.activation_bytes(self.scenario.device_batch)))
 
     @cached_property
