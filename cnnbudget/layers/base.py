@@ -77,7 +77,7 @@ class Gradient(Enum):
     """It is the output's gradient, as at a sum."""
 
     VIEW = "view"
-    """It is a view of the output's gradient: of the whole in another shape, or of a part, as at a concatenation."""
+    """It is a view of the output's gradient, of the whole in another shape or of a part, as at a concatenation."""
 
     PART = "part"
     """In one that the layers which look at the other parts of the input fill too (the parts of a split)."""

@@ -57,9 +57,7 @@ class Upsample(StatelessLayer):
     input (measured in PyTorch 2.13). Source: PyTorch's ``torch.nn.functional.interpolate``.
 
     Args:
-        autocast: ClassVar[Autocast] = Autocast.FULL
-
-    scale: How much larger every axis becomes: one number, or one per spatial axis; below 1 they shrink.
+        scale: How much larger every axis becomes: one number, or one per spatial axis; below 1 they shrink.
         size: The sizes instead: one int, or one per spatial axis.
         mode: ``"nearest"``, ``"nearest-exact"`` and ``"area"`` take any number of spatial axes, ``"linear"`` one, ``"bilinear"``
             and ``"bicubic"`` two, ``"trilinear"`` three.

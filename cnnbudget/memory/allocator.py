@@ -54,7 +54,7 @@ class AllocatorReport:
 
     @property
     def device_peak(self) -> Bytes:
-        """What a monitor of the device shows at the peak: the reserved bytes and the context."""
+        """What a monitor of the device shows at the peak, which is the reserved bytes and the context."""
         return Bytes(self.reserved_peak + self.context_bytes)
 
 

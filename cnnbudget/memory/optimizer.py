@@ -191,7 +191,7 @@ class ElementwiseOptimizer(Optimizer):
 
     @property
     def foreach(self) -> tuple[str, ...]:
-        """The lists of temporaries that are alive at the worst moment. Default: a list for each that a turn of the loop makes."""
+        """The lists of temporaries that are alive at the worst moment; by default one for each that a turn of the loop makes."""
         return max([new for _, new in self.loop], key=len)
 
     @property

@@ -111,7 +111,7 @@ class AdamW(Adam):
 
     @property
     def decayed(self) -> tuple[str, ...]:
-        """No copy: the parameters are scaled in place."""
+        """No copy, since the parameters are scaled in place."""
         return ()
 
 

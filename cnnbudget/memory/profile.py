@@ -95,8 +95,8 @@ class MemoryProfile:
     """Memory of one device over the steps of a scenario.
 
     The peak is a sum over what is alive at one step, so it is a lower bound for every allocator. *Counts*: parameters, buffers,
-    values, saved extras, gradients. *Does not count*: what a framework adds to it (its own code, workspaces of its kernels,
-    rounding and caching of its allocator).
+    values, saved extras, gradients, temporaries, the loss, the optimizer's state. *Does not count*: what a framework adds to it
+    (its own code, workspaces of its kernels; rounding and caching of its allocator are in :attr:`reserved` only).
 
     Example:
         >>> from cnnbudget import Conv, Inference, Net
@@ -160,7 +160,7 @@ class MemoryProfile:
 
     @cached_property
     def activation_peak(self) -> Bytes:
-        """Most bytes of activations, their gradients and saved extras alive at one step (maybe not the step of the peak)."""
+        """Most bytes of activations, their gradients, saved extras and temporaries alive at one step, maybe not the peak's."""
         return Bytes(max(self.lifetimes.activation_bytes(self.scenario.device_batch)))
 
     @cached_property
@@ -260,7 +260,7 @@ class MemoryProfile:
 
     @cached_property
     def allocation(self) -> AllocatorReport:
-        """What the scenario's allocator makes of the schedule: requested, allocated and reserved bytes at each step."""
+        """What the scenario's allocator makes of the schedule, at each step in requested, allocated and reserved bytes."""
         return self._replay(self.scenario.device_batch)
 
     def _replay(self, batch: int) -> AllocatorReport:
@@ -298,7 +298,7 @@ class MemoryProfile:
 
     @cached_property
     def workspace_bound(self) -> Bytes:
-        """An upper model of what a convolution's kernel takes besides, at the step where it is largest: :func:`~cnnbudget.im2col`.
+        """An upper model, :func:`~cnnbudget.im2col`, of what a convolution's kernel takes besides, where it is largest.
 
         The lower model is nothing. Which of them a framework's kernel is near depends on the algorithm that it picks; no peak
         includes it.
@@ -308,7 +308,7 @@ class MemoryProfile:
 
     @property
     def allocated(self) -> Bytes:
-        """The most bytes in blocks that the scenario's allocator has given out: the peak, rounded as it rounds."""
+        """The most bytes in blocks that the scenario's allocator has given out, which is the peak, rounded as it rounds."""
         return self.allocation.allocated_peak
 
     @property
