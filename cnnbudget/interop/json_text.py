@@ -245,6 +245,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "Shape": _INTS,
     "tuple[int, ...]": _INTS,
     "tuple[float, ...]": {"type": "array", "items": _NUMBER},
+    "tuple[tuple[int, ...], ...]": {"type": "array", "items": _INTS},
     "tuple[int | None, ...]": {"type": "array", "items": {"type": ["integer", "null"]}},
 }
 

@@ -11,7 +11,7 @@ from attrs.validators import optional as or_none
 
 from cnnbudget.checks import axes_from, int_from, is_axes, is_number, number_from, one_of
 from cnnbudget.errors import InvalidValueError, ShapeError
-from cnnbudget.layers.base import Saved, StatelessLayer, need_rank
+from cnnbudget.layers.base import Autocast, Saved, StatelessLayer, need_rank
 from cnnbudget.tensors import TensorSpec
 from cnnbudget.windows import Axes, per_axis
 
@@ -68,6 +68,8 @@ class Upsample(StatelessLayer):
         >>> maps.then(Upsample(2)).output_shape, maps.then(Upsample(size=(20, 30), mode="bilinear")).output_shape
         ((256, 26, 26), (256, 20, 30))
     """
+
+    autocast: ClassVar[Autocast] = Autocast.FULL
 
     scale: float | tuple[float, ...] | None = field(
         default=None, converter=optional(_scale_from), validator=or_none(_is_scale)

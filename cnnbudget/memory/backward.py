@@ -302,7 +302,7 @@ class BackwardPass:
             new = self._contribution(cost, number, where, own, writes, after)
             self.gradients[value] = new
             self.handles[new] = self.handles.get(new, 0) + 1
-            if where is Gradient.VIEW:
+            if where is Gradient.VIEW or (where is Gradient.SAME and cost.name in self.views):
                 self.views.add(value)
             elif where is Gradient.PART:
                 self.parts[value] = [own]

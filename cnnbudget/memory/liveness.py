@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import ConformanceError, shorten
-from cnnbudget.memory.schedule import Schedule
+from cnnbudget.memory.schedule import Phase, Schedule
 from cnnbudget.planning.intervals import live_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["Liveness", "liveness"]
 
@@ -55,8 +58,12 @@ class Liveness:
         Returns:
             One exact int a step.
         """
+        return self._live_of(roles, batch, ())
+
+    def _live_of(self, roles: frozenset[Role], batch: int, without: Collection[int]) -> list[int]:
         batch = exact_int(batch, "batch")
-        chosen = [number for number, storage in enumerate(self.schedule.storages) if storage.role in roles]
+        storages = self.schedule.storages
+        chosen = [number for number, storage in enumerate(storages) if storage.role in roles and number not in without]
         return live_sizes(
             [self.births[number] for number in chosen],
             [self.deaths[number] for number in chosen],
@@ -65,8 +72,10 @@ class Liveness:
         )
 
     def activation_bytes(self, batch: int) -> list[int]:
-        """Bytes of activations, their gradients and saved extras that are alive at each step."""
-        return self.live_bytes_of(_OF_SAMPLES, batch)
+        """Bytes of activations, their gradients, saved extras and temporaries alive at each step, without an update's."""
+        steps = self.schedule.steps
+        update = {number for step in steps if step.phase is Phase.UPDATE for number in step.writes}
+        return self._live_of(_OF_SAMPLES, batch, update)
 
     @cached_property
     def bits(self) -> tuple[tuple[int, int], ...]:

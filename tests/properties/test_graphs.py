@@ -298,7 +298,7 @@ class Gradients(Counter):
         if name not in self.gradient_of:
             self.leave(name, own if passed_on else self.new(name))
             touched.add(self.gradient_of[name])
-            if where is Gradient.VIEW:
+            if where is Gradient.VIEW or (where is Gradient.SAME and node.name in self.looks):
                 self.looks.add(name)
             if where is Gradient.PART:
                 self.parts[name] = {own}

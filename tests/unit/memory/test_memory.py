@@ -11,15 +11,19 @@ from cnnbudget import (
     FP16,
     FP32,
     INT4,
+    Adam,
+    Autograd,
     Backprop,
     BatchNorm,
     Bytes,
+    Concat,
     ConformanceError,
     Conv,
     DataParallel,
     Dropout,
     Flatten,
     FreeAfterUse,
+    Identity,
     Inference,
     Input,
     InvalidTypeError,
@@ -589,3 +593,18 @@ def test_a_learned_scale_widens_mixed_precision() -> None:
     widths = {storage.name: storage.dtype.name for storage in storages}
     assert (widths["conv"], widths["scale"]) == ("float16", "float32")
     assert not any(name.startswith("scale.cast") for name in widths)
+
+
+def test_the_activation_peak_is_not_the_optimizers() -> None:
+    net = Net.input(100).then(Linear(100, bias=False))
+    scenario = Training(1, optimizer=Adam(implementation="loop"))
+    # Input, output and the output's gradient, 100 numbers each; the update's temporaries are 10,000 and more.
+    assert net.profile(scenario).activation_peak == 4 * 300
+
+
+def test_the_gradient_of_a_view_stays_a_view() -> None:
+    # Half of a concatenation's gradient reaches the value through an identity: autograd cannot add into it (measured with a hook in
+    # PyTorch 2.13: the sum has a storage of its own).
+    net = Net.input(2, 8).then(Conv(2, 1)).branch(Conv(2, 1), Identity(), merge=Concat())
+    steps = [str(step) for step in net.profile(Training(1, retention=Autograd())).steps]
+    assert "accumulate of conv2" in steps
