@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import floor
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import Attribute, field, frozen
 from attrs.converters import optional
