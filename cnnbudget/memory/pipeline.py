@@ -15,7 +15,6 @@ from cnnbudget.memory.forward import ForwardPass
 from cnnbudget.memory.recompute import chain_of
 from cnnbudget.memory.retention import Autograd
 from cnnbudget.memory.scenario import Training
-from cnnbudget.planning.partition import SCHEDULES, PipelineLayer, plan_pipeline
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes
 
@@ -154,6 +153,8 @@ def pipeline(
     if not isinstance(network, CostTable):
         check_network(network, "pipeline()")
         network = costs(network)
+    from cnnbudget.planning.partition import SCHEDULES, PipelineLayer, plan_pipeline  # it loads numpy
+
     table = network
     one_of(schedule, SCHEDULES, "schedule")
     parts = exact_int(microbatches, "microbatches")
