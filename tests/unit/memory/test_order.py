@@ -234,3 +234,13 @@ def test_without_a_concatenation_nothing_changes() -> None:
     policy = FreeAfterUse(concat_in_place=True)
     assert profile(WAYS, Inference()).peak == profile(WAYS, Inference(retention=policy)).peak
     check_policy(FreeAfterUse(temporaries=False))
+
+
+def test_a_net_in_the_best_order() -> None:
+    net = Net.from_network(WAYS)
+    again = net.reordered()
+    assert (
+        again.profile(Inference()).peak == net.profile(Inference(order="optimal")).peak < net.profile(Inference()).peak
+    )
+    assert {node.name: node.layer for node in again.network.nodes} == {node.name: node.layer for node in WAYS.nodes}
+    assert again.parameter_count == net.parameter_count
