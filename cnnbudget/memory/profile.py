@@ -12,9 +12,10 @@ from attrs import field, frozen
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.checks import LARGEST
 from cnnbudget.dtypes import Role
-from cnnbudget.errors import InvalidTypeError, shorten
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.memory.allocator import AllocatorReport, Ideal
+from cnnbudget.memory.arena import ArenaReport
 from cnnbudget.memory.liveness import Liveness, liveness
 from cnnbudget.memory.optimizer_torch import SGD
 from cnnbudget.memory.order import in_order, plan_order
@@ -305,6 +306,23 @@ class MemoryProfile:
         """
         batch, precision = self.scenario.device_batch, self.scenario.precision
         return max([im2col_bytes(cost, batch, precision) for cost in costs(self.network)])
+
+    @property
+    def offsets(self) -> Mapping[str, int]:
+        """Where each storage lies in the scenario's arena, by name.
+
+        Raises:
+            InvalidValueError: If the scenario's allocator is no :class:`~cnnbudget.Arena`.
+        """
+        report = self.allocation
+        if not isinstance(report, ArenaReport):
+            raise InvalidValueError(
+                "there are no offsets without an arena",
+                got=f"allocator={self.scenario.allocator}",
+                expected="allocator=Arena()",
+            )
+        storages = self.lifetimes.schedule.storages
+        return {storages[number].name: offset for number, offset in report.offsets.items()}
 
     @property
     def allocated(self) -> Bytes:
