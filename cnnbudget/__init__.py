@@ -159,6 +159,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.checkpoint import Checkpoint as Checkpoint
     from cnnbudget.memory.devices import DataParallel as DataParallel
     from cnnbudget.memory.forward import ForwardPass as ForwardPass
+    from cnnbudget.memory.limits import BatchLimit as BatchLimit
     from cnnbudget.memory.loss import BinaryCrossEntropy as BinaryCrossEntropy
     from cnnbudget.memory.loss import CrossEntropy as CrossEntropy
     from cnnbudget.memory.loss import Loss as Loss
@@ -184,9 +185,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.pipeline import PipelineProfile as PipelineProfile
     from cnnbudget.memory.pipeline import PipelineStage as PipelineStage
     from cnnbudget.memory.pipeline import pipeline as pipeline
-    from cnnbudget.memory.profile import BatchLimit as BatchLimit
     from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
-    from cnnbudget.memory.profile import Timeline as Timeline
     from cnnbudget.memory.profile import max_batch as max_batch
     from cnnbudget.memory.profile import profile as profile
     from cnnbudget.memory.retention import Autograd as Autograd
@@ -202,6 +201,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.schedule import ScheduleBuilder as ScheduleBuilder
     from cnnbudget.memory.schedule import Step as Step
     from cnnbudget.memory.schedule import Storage as Storage
+    from cnnbudget.memory.timeline import Timeline as Timeline
     from cnnbudget.memory.witness import AliveStorage as AliveStorage
     from cnnbudget.memory.workspace import im2col as im2col
     from cnnbudget.memory.workspace import im2col_bytes as im2col_bytes
@@ -403,12 +403,12 @@ _HOMES = {
     ),
     "memory.devices": ("DataParallel",),
     "memory.witness": ("AliveStorage",),
+    "memory.limits": ("BatchLimit",),
+    "memory.timeline": ("Timeline",),
     "memory.profile": (
         "MemoryProfile",
-        "Timeline",
         "max_batch",
         "profile",
-        "BatchLimit",
     ),
     "memory.forward": ("ForwardPass",),
     "memory.loss": (

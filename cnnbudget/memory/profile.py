@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnnbudget.analysis.costs import CostTable, costs
-from cnnbudget.checks import LARGEST
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.memory.allocator import AllocatorReport, Ideal
 from cnnbudget.memory.arena import ArenaReport
+from cnnbudget.memory.limits import BatchLimit, batch_limit
 from cnnbudget.memory.liveness import Liveness, liveness
 from cnnbudget.memory.optimizer_torch import SGD
 from cnnbudget.memory.order import in_order, plan_order
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.memory.schedule import Step
 from cnnbudget.memory.shard import sharded
+from cnnbudget.memory.timeline import Timeline, timeline
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
 from cnnbudget.memory.workspace import im2col_bytes
 from cnnbudget.tables import Column, html_table, text_table
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from cnnbudget.planning.order import OrderPlan
 
 
-__all__ = ["BatchLimit", "MemoryProfile", "Timeline", "max_batch", "profile"]
+__all__ = ["MemoryProfile", "max_batch", "profile"]
 
 _COLUMNS = (
     Column("alive at the peak"),
@@ -46,49 +47,6 @@ _COLUMNS = (
     Column("bytes", right=True),
     Column("share", right=True),
 )
-
-
-@frozen(eq=False)
-class Timeline:
-    """Live bytes over the steps of a schedule, as numpy arrays (int64; Python ints where those would overflow).
-
-    Args:
-        step: Number of each step.
-        label: What each step does, for example ``"forward of conv2"``.
-        live: Bytes alive at each step.
-        by_role: The same for each role that occurs; the roles add up to ``live``.
-    """
-
-    step: np.ndarray[Any, Any]
-    label: tuple[str, ...]
-    live: np.ndarray[Any, Any]
-    by_role: Mapping[Role, np.ndarray[Any, Any]]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The timeline as data, as ``pandas.DataFrame`` takes it.
-
-        Returns:
-            One dict a step, with ``step``, ``label``, ``live``, and bytes by role under the role's name.
-        """
-        columns = {role.value: sizes.tolist() for role, sizes in self.by_role.items()}
-        rows = zip(self.step.tolist(), self.label, self.live.tolist(), strict=True)
-        return [
-            {"step": step, "label": label, "live": live, **{role: sizes[step] for role, sizes in columns.items()}}
-            for step, label, live in rows
-        ]
-
-
-@frozen
-class BatchLimit:
-    """The largest batch that fits a budget.
-
-    Args:
-        batch: Samples on all devices together; 0 if not even one fits.
-        reason: What stands in the way of a larger one.
-    """
-
-    batch: int
-    reason: str
 
 
 @frozen
@@ -262,9 +220,17 @@ class MemoryProfile:
     @cached_property
     def allocation(self) -> AllocatorReport:
         """What the scenario's allocator makes of the schedule, at each step in requested, allocated and reserved bytes."""
-        return self._replay(self.scenario.device_batch)
+        return self.replay(self.scenario.device_batch)
 
-    def _replay(self, batch: int) -> AllocatorReport:
+    def replay(self, batch: int) -> AllocatorReport:
+        """Lets the scenario's allocator serve the schedule at a batch of one device.
+
+        Args:
+            batch: Samples on the device.
+
+        Returns:
+            What it requested, allocated and reserved.
+        """
         lifetimes = self.lifetimes
         storages = lifetimes.schedule.storages
         return self.scenario.allocator.replay(
@@ -337,19 +303,7 @@ class MemoryProfile:
     @cached_property
     def timeline(self) -> Timeline:
         """Live bytes by step and role, as numpy arrays for plots."""
-        import numpy as np  # only who asks for arrays pays for numpy
-
-        def array(values: Any) -> np.ndarray[Any, Any]:
-            return np.array(values, dtype=np.int64 if max(values) < 2**63 else object)
-
-        schedule, batch = self.lifetimes.schedule, self.scenario.device_batch
-        occurring = {storage.role for storage in schedule.storages}
-        by_role = {
-            role: array(self.lifetimes.live_bytes_of(frozenset({role}), batch)) for role in Role if role in occurring
-        }
-        return Timeline(
-            np.arange(len(schedule.steps)), tuple(map(str, schedule.steps)), array(self.live_bytes), by_role
-        )
+        return timeline(self.lifetimes, self.scenario.device_batch)
 
     def max_batch(self, budget: SupportsIndex | str) -> int:
         """The largest batch whose peak fits a budget, everything else as in this scenario; see :meth:`batch_limit` for the reason.
@@ -394,45 +348,7 @@ class MemoryProfile:
             >>> print(found.batch_limit(500).reason)
             no batch fits: 448 bytes are there whatever the batch, and one sample needs 2.75 KiB (2,816 bytes) in backward of conv
         """
-        limit = parse_bytes(budget)
-        share = LARGEST
-        for fixed, per_sample in self.lifetimes.bits:
-            if per_sample:
-                share = min(share, (8 * limit - fixed) // per_sample)
-            elif fixed > 8 * limit:
-                share = 0
-        share = max(0, share)
-        # Formats below a byte round up per storage, which the closed form ignores: step down while that matters.
-        while share and max(self.lifetimes.live_bytes(share)) > limit:
-            share -= 1
-        if not isinstance(self.scenario.allocator, Ideal):
-            share = self._largest_reserved(share, limit)
-        batch = min(LARGEST, self.scenario.largest_batch(share))
-        return BatchLimit(batch, self._what_stops(share, batch))
-
-    def _what_stops(self, share: int, batch: int) -> str:
-        if batch == LARGEST:
-            return "no larger batch is accepted"
-        live = self.lifetimes.live_bytes(share + 1)
-        most = max(live)
-        needs = f"{Bytes(most)} ({most:,} bytes) in {self.steps[live.index(most)]}"
-        if not isinstance(self.scenario.allocator, Ideal):
-            needs += f", and {self._replay(share + 1).device_peak} reserved"
-        if batch:
-            return f"a batch of {batch + 1} needs {needs}"
-        always = sum([storage.byte_count(1) for storage in self.lifetimes.schedule.storages if storage.persistent])
-        return f"no batch fits: {always:,} bytes are there whatever the batch, and one sample needs {needs}"
-
-    def _largest_reserved(self, most: int, limit: int) -> int:
-        """The largest batch of a device whose reserved bytes fit, found by halving and verified: reserved bytes need not grow."""
-        least = 0
-        while least < most:
-            middle = (least + most + 1) // 2
-            if self._replay(middle).device_peak <= limit:
-                least = middle
-            else:
-                most = middle - 1
-        return least
+        return batch_limit(self, parse_bytes(budget))
 
     def rows(self) -> list[dict[str, Any]]:
         """The storages alive at the peak as data.
