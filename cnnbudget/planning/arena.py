@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from importlib.util import find_spec
-from itertools import count
+from itertools import count, product
 from math import gcd
 from operator import index
 from random import Random
@@ -20,7 +20,7 @@ from cnnbudget.checks import exact_int, one_of
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.greedy import FITS, SEQUENCES, greedy_offsets
 from cnnbudget.planning.plan import LARGEST_SIZE, Clock, Plan, check_sizes
-from cnnbudget.planning.skyline import FOUND, NOTHING, OPEN, RULES, Explorer, compiled
+from cnnbudget.planning.skyline import FOUND, NOTHING, OPEN, RULES, Explorer, Layout, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ Lifetime = tuple[int, int, int]
 _STRETCH, _LONGEST_STRETCH = 500, 4_000  # nodes that one rule visits before the next has its turn
 _PLAIN_NODES = 5_000  # before it is worth to compile
 _CLIMBS = 6
-_MOST_PAIRS = 4_000_000
+_MOST_PAIRS = 2_000_000  # of overlapping storages, for which lists are kept
 _WORD = 2**62
 
 
@@ -76,7 +76,7 @@ def pack(
     capacity: int | None = None,
     *,
     fast: bool | None = None,
-    node_limit: int = 1_000_000,
+    node_limit: int = 4_000_000,
     time_limit: float | None = None,
     progress: Progress | None = None,
     seed: int = 0,
@@ -91,8 +91,9 @@ def pack(
         alignment: Every offset is a multiple of it; sizes count rounded up to it.
         capacity: If given, any height up to it is good enough, and none above is looked for; see ``Packing.fits``.
         fast: Whether the search is compiled, which needs the extra ``fast``; ``None`` for if it is installed and worth it.
-        node_limit: How many placements each search below one height may try.
-        time_limit: Seconds; ``None`` for no limit. The greedy rules always run, and compiling is not interrupted.
+        node_limit: How many placements each search below one height may try. A million take about a second compiled, and half a
+            minute plain.
+        time_limit: Seconds; ``None`` for no limit. One greedy rule always runs, and compiling is not interrupted.
         progress: Is called with ``(value, lower_bound)`` whenever one of them improves.
         seed: Breaks ties between storages of the same shape; with 0, by number.
 
@@ -226,6 +227,7 @@ class _Component:
     height: int
     method: str
     bound: int
+    layout: Layout | None = None
 
 
 class _Packer:
@@ -244,11 +246,26 @@ class _Packer:
         self.problem, self.capacity, self.clock, self.progress = problem, capacity, clock, progress
         self.node_limit, self.fast, self.random = node_limit, fast, Random(seed) if seed else None  # noqa: S311  # no secret
         self.busiest, _ = problem.load()
-        self.components = [_component(problem.lifetimes, members) for members in _components(problem.lifetimes)]
+        self.components = [self.component(members) for members in _components(problem.lifetimes)]
         self.nodes = 0
         size, longest = (max(values) for values in zip(*[(z, d - b) for b, d, z in problem.lifetimes], strict=True))
         words = 4 * sum([z for _, _, z in problem.lifetimes]) < _WORD and size * longest < _WORD
         self.may_compile = fast is not False and words and (fast is True or find_spec("numba") is not None)
+
+    def component(self, members: list[int]) -> _Component:
+        """Packs a component by the greedy rules, as long as there is time, and takes the lowest."""
+        own = [self.problem.lifetimes[number] for number in members]
+        _, load = _Problem(tuple(own), 1).load()
+        best: _Component | None = None
+        for sequence, fit in product(SEQUENCES, FITS):
+            if best is not None and (best.height == load or self.clock.over):
+                break
+            offsets = greedy_offsets(own, sequence, fit)
+            height = _height(own, offsets)
+            if best is None or height < best.height:
+                best = _Component(members, own, offsets, height, _greedy_name(sequence, fit), load)
+        assert best is not None  # noqa: S101  # the first rule always runs
+        return best
 
     @property
     def height(self) -> int:
@@ -304,15 +321,17 @@ class _Packer:
 
     def probe(self, component: _Component, capacity: int, limit: int) -> int:
         """Searches below a capacity with all rules in turn; takes what is found or proved."""
-        count_of = len(component.members)
-        if sum(1 for _ in component.lifetimes) ** 2 > 2 * _MOST_PAIRS:
+        if self.clock.over or not limit:
             return OPEN
-        moments = _moments(component.lifetimes)
-        durations = [death - birth for birth, death, _ in component.lifetimes]
-        ties = list(range(count_of))
+        if component.layout is None:
+            if _pairs(component.lifetimes) > _MOST_PAIRS:
+                return OPEN
+            durations = [death - birth for birth, death, _ in component.lifetimes]
+            component.layout = Layout(_moments(component.lifetimes), durations)
+        ties = list(range(len(component.members)))
         if self.random is not None:
             self.random.shuffle(ties)
-        explorers = [Explorer(moments, durations, capacity, rule, ties) for rule in range(RULES)]
+        explorers = [Explorer(component.layout, capacity, rule, ties) for rule in range(RULES)]
         stretch = _STRETCH
         for turn in count():
             explorer = explorers[turn % RULES]
@@ -360,21 +379,11 @@ def _components(lifetimes: Sequence[Lifetime]) -> list[list[int]]:
     return found
 
 
-def _component(lifetimes: Sequence[Lifetime], members: list[int]) -> _Component:
-    """Packs a component by every greedy rule and takes the lowest."""
-    own = [lifetimes[number] for number in members]
-    _, load = _Problem(tuple(own), 1).load()
-    best: _Component | None = None
-    for sequence in SEQUENCES:
-        for fit in FITS:
-            offsets = greedy_offsets(own, sequence, fit)
-            height = _height(own, offsets)
-            if best is None or height < best.height:
-                best = _Component(members, own, offsets, height, _greedy_name(sequence, fit), load)
-            if height == load:
-                return best
-    assert best is not None
-    return best
+def _pairs(lifetimes: Sequence[Lifetime]) -> int:
+    """How many pairs overlap in time: each storage with those that were born before it, by less those that are dead by then."""
+    deaths = sorted([death for _, death, _ in lifetimes])
+    births = sorted([birth for birth, _, _ in lifetimes])
+    return sum([before - bisect_right(deaths, birth) for before, birth in enumerate(births)])
 
 
 def _moments(lifetimes: Sequence[Lifetime]) -> list[tuple[int, int, int]]:

@@ -298,69 +298,89 @@ def explore(
             mode = _TRY if frame[_ABOVE] else _FAIL
 
 
-class Explorer:
-    """A search for offsets of storages that hang together in time.
+class Layout:
+    """Storages that hang together in time, and who overlaps whom.
 
     Args:
         lifetimes: ``(first moment, last moment, size)`` of each storage; every moment but the last is crossed by one.
         durations: How long each lives, for the rules.
+
+    Attributes:
+        total: The sum of sizes at each moment.
+    """
+
+    def __init__(self, lifetimes: Sequence[tuple[int, int, int]], durations: Sequence[int]) -> None:
+        moments = 1 + max([last for _, last, _ in lifetimes])
+        self.first, self.last, self.size = ([lifetime[part] for lifetime in lifetimes] for part in range(3))
+        self.durations = list(durations)
+        self.alive: list[list[int]] = [[] for _ in range(moments)]
+        starting: list[list[int]] = [[] for _ in range(moments)]
+        for item, (first, last, _) in enumerate(lifetimes):
+            starting[first].append(item)
+            for moment in range(first, last + 1):
+                self.alive[moment].append(item)
+        neighbours = []
+        for item, (first, last, _) in enumerate(lifetimes):  # who overlaps it is there when it begins, or begins in its life
+            later = [other for moment in range(first + 1, last + 1) for other in starting[moment]]
+            neighbours.append([*(other for other in self.alive[first] if other != item), *later])
+        self.pairs = sum(map(len, neighbours)) // 2
+        self.total = [sum([self.size[item] for item in items]) for items in self.alive]
+        self.crossing = [sum([self.last[item] > moment for item in items]) for moment, items in enumerate(self.alive)]
+        self.fixed = (self.size, self.durations, self.first, self.last, *_flat(neighbours), *_flat(self.alive))
+        self._arrays: Sequence[Any] | None = None
+
+    def ranked(self, rule: int, ties: Sequence[int]) -> list[int]:
+        """The storages by rank."""
+
+        def rank(item: int) -> tuple[int, ...]:
+            time, most = self.durations[item], max(self.total[self.first[item] : self.last[item] + 1])
+            area = time * self.size[item]
+            return ((-time, -area, -most), (-most, -area, -time), (-most, -time, -area))[rule]
+
+        return sorted(range(len(self.size)), key=lambda item: (rank(item), ties[item]))
+
+    def arrays(self) -> Sequence[Any]:
+        """What is fixed as arrays, made once."""
+        if self._arrays is None:
+            self._arrays = _arrays(self.fixed)
+        return self._arrays
+
+
+class Explorer:
+    """A search for offsets of storages that hang together in time.
+
+    Args:
+        layout: The storages.
         capacity: What no storage may end above; no less than the sum of sizes at any moment.
         rule: How to rank, 0 to 2.
         ties: Breaks ties between ranks: smaller comes first.
     """
 
-    def __init__(
-        self,
-        lifetimes: Sequence[tuple[int, int, int]],
-        durations: Sequence[int],
-        capacity: int,
-        rule: int,
-        ties: Sequence[int],
-    ) -> None:
-        count, moments = len(lifetimes), 1 + max([last for _, last, _ in lifetimes])
-        first, last, size = ([lifetime[field] for lifetime in lifetimes] for field in range(3))
-        at: list[list[int]] = [[] for _ in range(moments)]
-        for item in range(count):
-            for moment in range(first[item], last[item] + 1):
-                at[moment].append(item)
-        starting: list[list[int]] = [[] for _ in range(moments)]
-        for item in range(count):
-            starting[first[item]].append(item)
-        neighbours: list[list[int]] = [[] for _ in range(count)]
-        for item in range(count):  # whoever overlaps is there when it begins, or begins later in its life
-            later = [other for moment in range(first[item] + 1, last[item] + 1) for other in starting[moment]]
-            neighbours[item] = [*(other for other in at[first[item]] if other != item), *later]
-        total = [sum([size[item] for item in items]) for items in at]
-        crowd = [max(total[first[item] : last[item] + 1]) for item in range(count)]
-        keys = [(durations[n], durations[n] * size[n], crowd[n]) for n in range(count)]
-        key = ((0, 1, 2), (2, 1, 0), (2, 0, 1))[rule]
-        ranked = sorted(range(count), key=lambda n: ([-keys[n][part] for part in key], ties[n]))
-        pairs = sum(map(len, neighbours)) // 2
+    def __init__(self, layout: Layout, capacity: int, rule: int, ties: Sequence[int]) -> None:
+        self._layout = layout
+        count = len(layout.size)
         room = min(count * count // 2, 1_000_000) + 8 * count
         frames = [[0] * _FIELDS for _ in range(count + 1)]
-        frames[0][: _RANK + 1] = [0, count, 0, moments - 1, count, 0, -1]
-        endless = 2 * sum(size) + 1  # so that a sum of two heights is less
+        frames[0][: _RANK + 1] = [0, count, 0, len(layout.total) - 1, count, 0, -1]
+        endless = 2 * sum(layout.size) + 1  # so that the sum of two heights is less
         self._settings = capacity, endless, rule
-        self._compiled = False
-        self._state: list[Any] = [
+        self._fixed: Sequence[Any] = layout.fixed
+        self._stack: Sequence[Any] = (
             [_TRY, 0, 0, count, 0, endless],
             frames,
-            ranked + [0] * room,
-            [0] * (pairs + count),
-            [0] * (pairs + count),
-            size,
-            list(durations),
-            first,
-            last,
-            *_flat(neighbours),
-            *_flat(at),
-            total,
-            [sum([last[item] > moment for item in items]) for moment, items in enumerate(at)],
-            [items[0] for items in at],
+            layout.ranked(rule, ties) + [0] * room,
+            [0] * (layout.pairs + count),
+            [0] * (layout.pairs + count),
+        )
+        self._state: Sequence[Any] = (
+            list(layout.total),
+            list(layout.crossing),
+            [items[0] for items in layout.alive],
             [0] * count,
             [-1] * count,
             [0] * count,
-        ]
+        )
+        self._run: Callable[..., int] = explore
 
     def go(self, budget: int, *, fast: bool) -> int:
         """Goes on for so many nodes.
@@ -372,23 +392,26 @@ class Explorer:
         Returns:
             ``OPEN``, ``FOUND`` or ``NOTHING``.
         """
-        if fast and not self._compiled:
-            from numpy import array, int64
-
-            self._state = [array(part, dtype=int64) for part in self._state]
-            self._compiled = True
-        run = compiled() if self._compiled else explore
-        return run(*self._settings, budget, *self._state)
+        if fast and self._run is explore:
+            self._run = compiled()
+            self._fixed, self._stack, self._state = self._layout.arrays(), _arrays(self._stack), _arrays(self._state)
+        return self._run(*self._settings, budget, *self._stack, *self._fixed, *self._state)
 
     @property
     def offsets(self) -> list[int]:
         """The offsets that were found."""
-        return [int(offset) for offset in self._state[-2]]
+        return [int(offset) for offset in self._state[4]]
 
     @property
     def least(self) -> int:
         """Once it is proved that nothing fits: no capacity below this is enough."""
-        return int(self._state[0][_LEAST])
+        return int(self._stack[0][_LEAST])
+
+
+def _arrays(lists: Sequence[Any]) -> Sequence[Any]:
+    from numpy import array, int64
+
+    return [array(part, dtype=int64) for part in lists]
 
 
 def _flat(rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
