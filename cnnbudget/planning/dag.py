@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import accumulate
-from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from attrs import field, frozen
 
+from cnnbudget.checks import int_from
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.intervals import live_sizes
 from cnnbudget.planning.plan import check_sizes
@@ -35,10 +35,7 @@ __all__ = ["Dag", "first_order", "peak_of", "segments", "step_sizes", "successor
 
 
 def _ints(values: Iterable[SupportsIndex]) -> tuple[int, ...]:
-    """Normalises numpy ints to ``int``; leaves the rest, and bools, for the validators to refuse."""
-    return tuple(
-        [index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value for value in values]  # type: ignore[misc]
-    )
+    return tuple(map(int_from, values))
 
 
 def _rows(rows: Iterable[Iterable[SupportsIndex]]) -> tuple[tuple[int, ...], ...]:
@@ -126,9 +123,11 @@ class Dag:
                 expected="one of each for every step",
             )
         check_sizes(extra, "workspace")
-        rooms = {step: len(values) + number for number, step in enumerate(step for step, room in enumerate(extra) if room)}
+        rooms = {
+            step: len(values) + number for number, step in enumerate(step for step, room in enumerate(extra) if room)
+        }
         touches = [(step, *row, *((rooms[step],) if step in rooms else ())) for step, row in enumerate(reads)]
-        return cls((*values, *(extra[step] for step in rooms)), touches, reads, outputs)  # type: ignore[arg-type]
+        return cls((*values, *(extra[step] for step in rooms)), touches, reads, outputs)
 
     def __repr__(self) -> str:
         return f"Dag({len(self.touches)} steps, {len(self.sizes)} storages)"
@@ -178,7 +177,9 @@ def first_order(dag: Dag) -> list[int]:
                 heappush(ready, later)
     if len(order) < len(missing):
         raise InvalidValueError(
-            "Dag.after has a cycle", got=_cycle(dag, missing), expected="an order in which each step can wait for its own"
+            "Dag.after has a cycle",
+            got=_cycle(dag, missing),
+            expected="an order in which each step can wait for its own",
         )
     return order
 
@@ -254,7 +255,9 @@ def segments(dag: Dag, order: Sequence[int]) -> list[tuple[int, int]]:
                 edges[until + 1] -= 1
     cuts = [
         cut
-        for cut, (last, first, edge) in enumerate(zip(accumulate(lasts), accumulate(firsts), accumulate(edges), strict=True))
+        for cut, (last, first, edge) in enumerate(
+            zip(accumulate(lasts), accumulate(firsts), accumulate(edges), strict=True)
+        )
         if 0 < cut < count and last * first == edge
     ]
     return list(zip([0, *cuts], [*cuts, count], strict=True))

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, shorten
-from cnnbudget.planning.dag import Dag, first_order, peak_of, segments, step_sizes
+from cnnbudget.planning.dag import Dag, first_order, segments, step_sizes
 from cnnbudget.planning.downsets import Part, beam, search
 from cnnbudget.planning.mincut import CutBound, CutBounder
 from cnnbudget.planning.plan import Clock, Plan
@@ -71,6 +71,7 @@ def least_peak_order(
         InvalidValueError: If a limit is out of range.
 
     Example:
+        >>> from cnnbudget.planning.dag import peak_of
         >>> fork = Dag.of_values([1, 9, 9, 1, 1, 1], inputs=[[], [0], [0], [1], [2], [3, 4]], outputs=[5])
         >>> plan = least_peak_order(fork)
         >>> plan.value, plan.optimal, peak_of(fork, range(6))

@@ -168,15 +168,18 @@ def complaints_about_packing(
             in_space = offsets[one] < offsets[other] + other_size and offsets[other] < offsets[one] + size
             if in_time and in_space:
                 found.append(f"{other} and {one} overlap")
-    ends = [-(-(offset + size) // alignment) * alignment for offset, (_, _, size) in zip(offsets, lifetimes, strict=True)]
+    ends = [
+        -(-(offset + size) // alignment) * alignment for offset, (_, _, size) in zip(offsets, lifetimes, strict=True)
+    ]
     return found + ([f"the height is {max(ends)}, not {height}"] if max(ends) != height else [])
 
 
 def least_height_by_trying(lifetimes: Sequence[tuple[int, int, int]]) -> int:
     """The least height of all packings.
 
-    Let the storages of a best packing fall down one after the other, from the lowest up: none ends higher than it was, and each lies
-    upon those before it. So trying all sequences, with each storage upon all before it that live at the same time, finds the height.
+    Let the storages of a best packing fall down one after the other, from the lowest up: none ends higher than it was, and each
+    lies upon those before it. So trying all sequences, with each storage upon all before it that live at the same time, finds the
+    height.
 
     Args:
         lifetimes: ``(birth, death, size)`` of each storage, half-open; a handful.
