@@ -90,8 +90,8 @@ def pack(
         alignment: Every offset is a multiple of it; sizes count rounded up to it.
         capacity: If given, any height up to it is good enough, and none above is looked for; see ``Packing.fits``.
         fast: Whether the search is compiled, which needs the extra ``fast``; ``None`` for if it is installed and worth it.
-        node_limit: How many placements the searches below the heights aimed at may try. A million take about a second compiled, and half a
-            minute plain.
+        node_limit: How many placements the searches below the heights aimed at may try. A million take about a second
+            compiled, and half a minute plain.
         time_limit: Seconds; ``None`` for no limit. One greedy rule always runs, and compiling is not interrupted.
         progress: Is called with ``(value, lower_bound)`` whenever one of them improves.
         seed: Breaks ties between storages of the same shape; with 0, by number.

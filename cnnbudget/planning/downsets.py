@@ -284,8 +284,6 @@ def search(part: Part, floor: int, ceiling: int, limit: int, clock: Clock) -> Se
                     way.order = way.order[::-1]
                 return way
             other.raise_to(way.threshold)
-            if other.over:
-                return other
         limit -= 2 * states
         states = min(2 * states, limit // 2)
     return ways[0]

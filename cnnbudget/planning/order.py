@@ -170,9 +170,8 @@ class _Planner:
         for width in (1, _BEAMS[0]):
             self.try_beam(start, end, width)
         for position in sorted(range(start, end), key=lambda position: -self.sizes[position]):
-            if self.sizes[position] <= self.lower_bound or self.clock.over:
-                break
-            self.raise_bound_by_cut(self.order[position])
+            if self.sizes[position] > self.lower_bound and not self.clock.over:
+                self.raise_bound_by_cut(self.order[position])
         if self.peak(start, end) <= self.lower_bound:
             return
         part = self.part(start, end)
@@ -201,6 +200,7 @@ class _Planner:
             left = max(start, worst - self.random.randrange(_WINDOW))
             right = min(end, left + _WINDOW)
             part = self.part(left, right)
-            found = search(part, self.lower_bound, self.peak(left, right), _WINDOW_STATES, self.clock)
+            states = min(_WINDOW_STATES, self.limit)
+            found = search(part, self.lower_bound, self.peak(left, right), states, self.clock)
             better = found.order is not None and self.take(left, part, found.order, "search of windows")
             failed = 0 if better else failed + 1
