@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from attrs import field, frozen
 
 from cnnbudget.checks import int_from
-from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
+from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.intervals import live_sizes
 from cnnbudget.planning.plan import check_sizes
 
@@ -88,7 +88,8 @@ class Dag:
         ):
             for number, row in enumerate(rows):
                 for item in row:
-                    _check_number(item, count, f"Dag.{what}[{number}]" if what != "held" else "Dag.held")
+                    if type(item) is not int or not 0 <= item < count:
+                        raise _no_number(item, count, f"Dag.{what}[{number}]" if what != "held" else "Dag.held")
         first_order(self)
 
     @classmethod
@@ -133,13 +134,12 @@ class Dag:
         return f"Dag({len(self.touches)} steps, {len(self.sizes)} storages)"
 
 
-def _check_number(item: Any, count: int, what: str) -> None:
+def _no_number(item: Any, count: int, what: str) -> CnnBudgetError:
     if type(item) is not int:
-        raise InvalidTypeError(f"{what} must hold ints", got=f"{shorten(item)} ({type(item).__name__})")
-    if not 0 <= item < count:
-        raise InvalidValueError(
-            f"{what} names what does not exist", got=shorten(item), expected=f"a number from 0 to {count - 1}"
-        )
+        return InvalidTypeError(f"{what} must hold ints", got=f"{shorten(item)} ({type(item).__name__})")
+    return InvalidValueError(
+        f"{what} names what does not exist", got=shorten(item), expected=f"a number from 0 to {count - 1}"
+    )
 
 
 def successors(dag: Dag) -> list[list[int]]:

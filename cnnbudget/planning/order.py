@@ -28,6 +28,7 @@ _BEAMS = (4, 32, 128)
 _WINDOW = 40
 _WINDOW_STATES = 2_000
 _TRIALS = 24
+_MOST_STEPS = 10_000  # of a part; sets of more steps than that cost too much to search
 
 
 @frozen
@@ -166,6 +167,10 @@ class _Planner:
     def improve(self, start: int, end: int) -> None:
         """Works on one part until its peak is no more than the lower bound of all, or the limits are reached."""
         if self.peak(start, end) <= self.lower_bound:
+            return
+        if end - start > _MOST_STEPS:
+            worst = max(range(start, end), key=lambda position: self.sizes[position])
+            self.raise_bound_by_cut(self.order[worst])
             return
         for width in (1, _BEAMS[0]):
             self.try_beam(start, end, width)

@@ -441,5 +441,9 @@ def compiled() -> Callable[..., int]:
         raise MissingExtraError(
             "a compiled search needs numba", hint="pip install cnnbudget[fast], or leave fast=True out"
         ) from error
-    function: Callable[..., int] = numba.njit(cache=True)(explore)
+    function: Callable[..., int]
+    try:
+        function = numba.njit(cache=True)(explore)
+    except RuntimeError:  # there is no folder where it may keep the machine code
+        function = numba.njit(explore)
     return function

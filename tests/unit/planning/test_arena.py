@@ -177,6 +177,20 @@ def test_compiled_or_not_the_plan_is_the_same(monkeypatch: pytest.MonkeyPatch) -
     skyline.compiled.cache_clear()
 
 
+def test_nowhere_to_keep_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def njit(function=None, *, cache: bool = False):  # type: ignore[no-untyped-def]
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    numba = ModuleType("numba")
+    numba.njit = njit  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "numba", numba)
+    skyline.compiled.cache_clear()
+    assert skyline.compiled() is skyline.explore
+    skyline.compiled.cache_clear()
+
+
 def test_really_compiled() -> None:
     pytest.importorskip("numba")
     for lifetimes in (LOAD_IS_NOT_ENOUGH, GREED_IS_NOT_ENOUGH):

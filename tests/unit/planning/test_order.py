@@ -152,6 +152,14 @@ def test_when_the_search_is_cut_off(seed: int, monkeypatch: pytest.MonkeyPatch) 
     assert plan == least_peak_order(dag, state_limit=100, seed=3)
 
 
+def test_a_part_that_is_too_long_to_search_gets_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "_MOST_STEPS", 3)
+    plan = least_peak_order(FORK)
+    assert plan.order == tuple(range(6))
+    assert (plan.value, plan.lower_bound, plan.optimal) == (19, 10, False)  # of step 1: the source and itself
+    assert complaints_about_cut(FORK, plan.certificate) == []
+
+
 def test_no_time_gives_the_given_order_and_a_bound() -> None:
     dag = tangled(0, steps=30, span=12)
     plan = least_peak_order(dag, time_limit=0)
