@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from importlib.util import find_spec
-from itertools import count, product
+from itertools import product
 from math import gcd
-from operator import index
 from random import Random
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from attrs import define, field, frozen
 
-from cnnbudget.checks import exact_int, one_of
+from cnnbudget.checks import exact_int, int_from, one_of
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.greedy import FITS, SEQUENCES, greedy_offsets
 from cnnbudget.planning.plan import LARGEST_SIZE, Clock, Plan, check_sizes
@@ -83,16 +82,16 @@ def pack(
 ) -> Packing:
     """Finds offsets with the least height, or within a capacity.
 
-    The plan is never higher than that of any greedy rule. It depends on the problem, the node limit and the seed alone, whether the search
-    is compiled or not, unless the time limit cuts it off.
+    The plan is never higher than that of any greedy rule. It depends on the problem, the node limit and the seed alone, whether
+    the search is compiled or not, unless the time limit cuts it off.
 
     Args:
         lifetimes: ``(birth, death, size)`` of each storage: alive at the steps ``birth <= step < death``.
         alignment: Every offset is a multiple of it; sizes count rounded up to it.
         capacity: If given, any height up to it is good enough, and none above is looked for; see ``Packing.fits``.
         fast: Whether the search is compiled, which needs the extra ``fast``; ``None`` for if it is installed and worth it.
-        node_limit: How many placements each search below one height may try. A million take about a second compiled, and half a
-            minute plain.
+        node_limit: How many placements the searches below the heights aimed at may try. A million take about a second
+            compiled, and half a minute plain.
         time_limit: Seconds; ``None`` for no limit. One greedy rule always runs, and compiling is not interrupted.
         progress: Is called with ``(value, lower_bound)`` whenever one of them improves.
         seed: Breaks ties between storages of the same shape; with 0, by number.
@@ -126,7 +125,7 @@ def pack(
             )
     if fast:
         compiled()
-    return _Packer(problem, capacity, Clock(time_limit), node_limit, fast, progress, seed).plan()
+    return _Packer(problem, capacity, Clock(time_limit), node_limit, progress, seed, fast=fast).plan()
 
 
 def pack_greedily(
@@ -173,24 +172,7 @@ class _Problem:
     def of(cls, lifetimes: Iterable[Sequence[SupportsIndex]], alignment: int) -> _Problem:
         """Checks and rounds what the user gave."""
         alignment = exact_int(alignment, "alignment", 1, LARGEST_SIZE)
-        rows = []
-        for number, row in enumerate(lifetimes):
-            what = f"lifetimes[{number}]"
-            if not isinstance(row, (tuple, list)) or len(row) != 3:
-                raise InvalidTypeError(f"{what} is no lifetime", got=shorten(row), expected="(birth, death, size)")
-            birth, death, size = (
-                index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value for value in row
-            )
-            for value in (birth, death):
-                if type(value) is not int:
-                    raise InvalidTypeError(f"{what} must hold ints", got=shorten(row), expected="(birth, death, size)")
-            if birth >= death:
-                raise InvalidValueError(
-                    f"{what} dies before it is born",
-                    got=shorten(row),
-                    expected="birth < death: the interval is half-open",
-                )
-            rows.append((birth, death, size))
+        rows = [_lifetime(number, row) for number, row in enumerate(lifetimes)]
         if not rows:
             raise InvalidValueError("there is nothing to pack", got="no lifetime", expected="at least one")
         check_sizes(tuple(size for _, _, size in rows), "size of lifetimes")
@@ -220,6 +202,21 @@ class _Problem:
         return Packing(height * unit, bound * unit, method, tuple([o * unit for o in offsets]), busiest, capacity)
 
 
+def _lifetime(number: int, row: Any) -> Lifetime:
+    """Checks one; its size is checked later, with the others."""
+    what = f"lifetimes[{number}]"
+    if not isinstance(row, (tuple, list)) or len(row) != 3:
+        raise InvalidTypeError(f"{what} is no lifetime", got=shorten(row), expected="(birth, death, size)")
+    birth, death, size = map(int_from, row)
+    if type(birth) is not int or type(death) is not int:
+        raise InvalidTypeError(f"{what} must hold ints", got=shorten(row), expected="(birth, death, size)")
+    if birth >= death:
+        raise InvalidValueError(
+            f"{what} dies before it is born", got=shorten(row), expected="birth < death: the interval is half-open"
+        )
+    return birth, death, size
+
+
 @define
 class _Component:
     """Storages that hang together in time: no other lives at the same time as one of them."""
@@ -242,9 +239,10 @@ class _Packer:
         capacity: int | None,
         clock: Clock,
         node_limit: int,
-        fast: bool | None,
         progress: Progress | None,
         seed: int,
+        *,
+        fast: bool | None,
     ) -> None:
         self.problem, self.capacity, self.clock, self.progress = problem, capacity, clock, progress
         self.node_limit, self.fast, self.random = node_limit, fast, Random(seed) if seed else None  # noqa: S311  # no secret
@@ -259,16 +257,15 @@ class _Packer:
         """Packs a component by the greedy rules, as long as there is time, and takes the lowest."""
         own = [self.problem.lifetimes[number] for number in members]
         _, load = _Problem(tuple(own), 1).load()
-        best: _Component | None = None
+        component = _Component(members, own, [], 0, "", load)
         for sequence, fit in product(SEQUENCES, FITS):
-            if best is not None and (best.height == load or self.clock.over):
+            if component.offsets and (component.height == load or self.clock.over):
                 break
             offsets = greedy_offsets(own, sequence, fit)
             height = _height(own, offsets)
-            if best is None or height < best.height:
-                best = _Component(members, own, offsets, height, _greedy_name(sequence, fit), load)
-        assert best is not None  # noqa: S101  # the first rule always runs
-        return best
+            if not component.offsets or height < component.height:
+                component.offsets, component.height, component.method = offsets, height, _greedy_name(sequence, fit)
+        return component
 
     @property
     def height(self) -> int:
@@ -286,9 +283,9 @@ class _Packer:
         return self.bound if self.capacity is None else self.capacity // self.problem.unit
 
     def plan(self) -> Packing:
-        """Runs everything: first short searches, then long ones."""
+        """Runs everything. Where no height is given, short searches come first: they may lower the height soon."""
         self.report()
-        for limit in (self.node_limit // 50, self.node_limit):
+        for limit in (self.node_limit // 50, self.node_limit) if self.capacity is None else (self.node_limit,):
             for component in sorted(self.components, key=lambda component: -component.height):
                 self.lower(component, limit)
         offsets = [0] * len(self.problem.lifetimes)
@@ -305,11 +302,12 @@ class _Packer:
 
     def lower(self, component: _Component, limit: int) -> None:
         """Lowers a component to the goal, or as far as the limits allow."""
+        until = self.nodes + limit
         while component.height > self.goal >= self.bound:
-            found = self.probe(component, self.goal, limit)
+            found = self.probe(component, self.goal, until - self.nodes)
             if found == OPEN and self.capacity is None:
                 self.climb(component, limit)
-            if found != NOTHING:
+            if found != NOTHING:  # else the goal is higher now, or it is proved that the capacity is too small
                 return
 
     def climb(self, component: _Component, limit: int) -> None:
@@ -324,7 +322,7 @@ class _Packer:
 
     def probe(self, component: _Component, capacity: int, limit: int) -> int:
         """Searches below a capacity with all rules in turn; takes what is found or proved."""
-        if self.clock.over or not limit:
+        if self.clock.over or limit <= 0:
             return OPEN
         if component.layout is None:
             if _pairs(component.lifetimes) > _MOST_PAIRS:
@@ -336,24 +334,22 @@ class _Packer:
             self.random.shuffle(ties)
         explorers = [Explorer(component.layout, capacity, rule, ties) for rule in range(RULES)]
         stretch = _STRETCH
-        for turn in count():
-            explorer = explorers[turn % RULES]
-            nodes = min(stretch, limit)
-            if not nodes or self.clock.over:
-                return OPEN
-            found = explorer.go(nodes, fast=self.may_compile and (self.fast is True or self.nodes >= _PLAIN_NODES))
-            self.nodes += nodes
-            limit -= nodes
-            if found == FOUND:
-                self.take(component, explorer.offsets)
-                return FOUND
-            if found == NOTHING:
-                component.bound = max(component.bound, explorer.least)
-                self.report()
-                return NOTHING
-            if turn % RULES == RULES - 1:
-                stretch = min(2 * stretch, _LONGEST_STRETCH)
-        raise AssertionError  # pragma: no cover  # count() does not end
+        while True:
+            for explorer in explorers:
+                nodes = min(stretch, limit)
+                if not nodes or self.clock.over:
+                    return OPEN
+                found = explorer.go(nodes, fast=self.may_compile and (self.fast is True or self.nodes >= _PLAIN_NODES))
+                self.nodes += nodes
+                limit -= nodes
+                if found == FOUND:
+                    self.take(component, explorer.offsets)
+                    return FOUND
+                if found == NOTHING:
+                    component.bound = max(component.bound, explorer.least)
+                    self.report()
+                    return NOTHING
+            stretch = min(2 * stretch, _LONGEST_STRETCH)
 
     def take(self, component: _Component, offsets: list[int]) -> None:
         """Takes lower offsets."""

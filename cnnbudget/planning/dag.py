@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import accumulate
-from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from attrs import field, frozen
 
-from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
+from cnnbudget.checks import int_from
+from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.intervals import live_sizes
 from cnnbudget.planning.plan import check_sizes
 
@@ -35,10 +35,7 @@ __all__ = ["Dag", "first_order", "peak_of", "segments", "step_sizes", "successor
 
 
 def _ints(values: Iterable[SupportsIndex]) -> tuple[int, ...]:
-    """Normalises numpy ints to ``int``; leaves the rest, and bools, for the validators to refuse."""
-    return tuple(
-        [index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value for value in values]  # type: ignore[misc]
-    )
+    return tuple(map(int_from, values))
 
 
 def _rows(rows: Iterable[Iterable[SupportsIndex]]) -> tuple[tuple[int, ...], ...]:
@@ -91,7 +88,8 @@ class Dag:
         ):
             for number, row in enumerate(rows):
                 for item in row:
-                    _check_number(item, count, f"Dag.{what}[{number}]" if what != "held" else "Dag.held")
+                    if type(item) is not int or not 0 <= item < count:
+                        raise _no_number(item, count, f"Dag.{what}[{number}]" if what != "held" else "Dag.held")
         first_order(self)
 
     @classmethod
@@ -130,19 +128,18 @@ class Dag:
             step: len(values) + number for number, step in enumerate(step for step, room in enumerate(extra) if room)
         }
         touches = [(step, *row, *((rooms[step],) if step in rooms else ())) for step, row in enumerate(reads)]
-        return cls((*values, *(extra[step] for step in rooms)), touches, reads, outputs)  # type: ignore[arg-type]
+        return cls((*values, *(extra[step] for step in rooms)), touches, reads, outputs)
 
     def __repr__(self) -> str:
         return f"Dag({len(self.touches)} steps, {len(self.sizes)} storages)"
 
 
-def _check_number(item: Any, count: int, what: str) -> None:
+def _no_number(item: Any, count: int, what: str) -> CnnBudgetError:
     if type(item) is not int:
-        raise InvalidTypeError(f"{what} must hold ints", got=f"{shorten(item)} ({type(item).__name__})")
-    if not 0 <= item < count:
-        raise InvalidValueError(
-            f"{what} names what does not exist", got=shorten(item), expected=f"a number from 0 to {count - 1}"
-        )
+        return InvalidTypeError(f"{what} must hold ints", got=f"{shorten(item)} ({type(item).__name__})")
+    return InvalidValueError(
+        f"{what} names what does not exist", got=shorten(item), expected=f"a number from 0 to {count - 1}"
+    )
 
 
 def successors(dag: Dag) -> list[list[int]]:

@@ -67,10 +67,10 @@ class Part:
         for number, others in enumerate(before):
             for other in others:
                 later[other].append(number)
-        self._set_edges(before, later)
+        self.set_edges(before, later)
         # For each step, the storages that it may be the first, or the last, to touch: the others that touch it here, and its size.
-        self._births: list[list[tuple[int, int]]] = [[] for _ in steps]
-        self._deaths: list[list[tuple[int, int]]] = [[] for _ in steps]
+        self.births: list[list[tuple[int, int]]] = [[] for _ in steps]
+        self.deaths: list[list[tuple[int, int]]] = [[] for _ in steps]
         for storage in dict.fromkeys(storage for step in steps for storage in dag.touches[step]):
             places = [place[step] for step in touchers[storage]]
             inside = [local[step] for step in touchers[storage] if step in local]
@@ -78,11 +78,12 @@ class Part:
             for number in inside:
                 others_and_size = mask & ~(1 << number), dag.sizes[storage]
                 if min(places) >= start:
-                    self._births[number].append(others_and_size)
+                    self.births[number].append(others_and_size)
                 if max(places) < end and storage not in dag.held:
-                    self._deaths[number].append(others_and_size)
+                    self.deaths[number].append(others_and_size)
 
-    def _set_edges(self, before: list[list[int]], later: list[list[int]]) -> None:
+    def set_edges(self, before: list[list[int]], later: list[list[int]]) -> None:
+        """Takes for each step those that must come before it, and those that wait for it."""
         self._before, self._later = before, later
         self._waits = [sum([1 << other for other in others]) for others in before]
         self.ready = sum([1 << number for number, waits in enumerate(self._waits) if not waits])
@@ -95,8 +96,8 @@ class Part:
             live = self.run(done, live, number)[1]
             done |= 1 << number
         other.live = live
-        other._births, other._deaths = self._deaths, self._births
-        other._set_edges(self._later, self._before)
+        other.births, other.deaths = self.deaths, self.births
+        other.set_edges(self._later, self._before)
         return other
 
     def run(self, done: int, live: int, number: int) -> tuple[int, int]:
@@ -111,11 +112,11 @@ class Part:
             Bytes during and after.
         """
         during = live
-        for others, size in self._births[number]:
+        for others, size in self.births[number]:
             if not others & done:
                 during += size
         after = during
-        for others, size in self._deaths[number]:
+        for others, size in self.deaths[number]:
             if others & done == others:
                 after -= size
         return during, after
@@ -283,8 +284,6 @@ def search(part: Part, floor: int, ceiling: int, limit: int, clock: Clock) -> Se
                     way.order = way.order[::-1]
                 return way
             other.raise_to(way.threshold)
-            if other.over:
-                return other
         limit -= 2 * states
         states = min(2 * states, limit // 2)
     return ways[0]

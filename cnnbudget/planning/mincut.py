@@ -1,8 +1,8 @@
 """The min-cut bound on the peak of any order, and its certificate, which a reader can check by hand.
 
-When step ``v`` runs, some downset ``S`` has run that holds all steps before ``v`` and none after it. The storages that ``v`` touches
-are alive, and so is every other one that ``S`` has touched and not finished. The least of that over all such ``S`` is a minimum
-cut, since each storage is paid for when one of its steps is in ``S`` and another is not; it bounds the peak of every order.
+When step ``v`` runs, some downset ``S`` has run that holds all steps before ``v`` and none after it. The storages that ``v``
+touches are alive, and so is every other one that ``S`` has touched and not finished. The least of that over all such ``S`` is a
+minimum cut, since each storage is paid for when one of its steps is in ``S`` and another is not; it bounds the peak of every order.
 
 The flow that proves the cut least comes apart into *chains* of storages with a weight. Of each chain at least one storage must be
 alive while ``v`` runs: the first has been touched by a step before ``v``; if it is dead, all its steps have run, and with them one
@@ -119,7 +119,7 @@ class _Flow:
     def paths(self, source: int, sink: int) -> list[tuple[int, list[int]]]:
         """Takes the flow apart into paths of arcs, each with its amount; circles are dropped."""
         flow = [self.room[arc ^ 1] if not arc % 2 else 0 for arc in range(len(self.heads))]
-        found = []
+        found: list[tuple[int, list[int]]] = []
         while True:
             path: list[int] = []
             at = {source: 0}

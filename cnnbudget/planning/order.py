@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from cnnbudget.checks import exact_int
 from cnnbudget.errors import InvalidTypeError, shorten
-from cnnbudget.planning.dag import Dag, first_order, peak_of, segments, step_sizes
+from cnnbudget.planning.dag import Dag, first_order, segments, step_sizes
 from cnnbudget.planning.downsets import Part, beam, search
 from cnnbudget.planning.mincut import CutBound, CutBounder
 from cnnbudget.planning.plan import Clock, Plan
@@ -28,6 +28,7 @@ _BEAMS = (4, 32, 128)
 _WINDOW = 40
 _WINDOW_STATES = 2_000
 _TRIALS = 24
+_MOST_STEPS = 10_000  # of a part; sets of more steps than that cost too much to search
 
 
 @frozen
@@ -71,6 +72,7 @@ def least_peak_order(
         InvalidValueError: If a limit is out of range.
 
     Example:
+        >>> from cnnbudget.planning.dag import peak_of
         >>> fork = Dag.of_values([1, 9, 9, 1, 1, 1], inputs=[[], [0], [0], [1], [2], [3, 4]], outputs=[5])
         >>> plan = least_peak_order(fork)
         >>> plan.value, plan.optimal, peak_of(fork, range(6))
@@ -166,12 +168,15 @@ class _Planner:
         """Works on one part until its peak is no more than the lower bound of all, or the limits are reached."""
         if self.peak(start, end) <= self.lower_bound:
             return
+        if end - start > _MOST_STEPS:
+            worst = max(range(start, end), key=lambda position: self.sizes[position])
+            self.raise_bound_by_cut(self.order[worst])
+            return
         for width in (1, _BEAMS[0]):
             self.try_beam(start, end, width)
         for position in sorted(range(start, end), key=lambda position: -self.sizes[position]):
-            if self.sizes[position] <= self.lower_bound or self.clock.over:
-                break
-            self.raise_bound_by_cut(self.order[position])
+            if self.sizes[position] > self.lower_bound and not self.clock.over:
+                self.raise_bound_by_cut(self.order[position])
         if self.peak(start, end) <= self.lower_bound:
             return
         part = self.part(start, end)
@@ -200,6 +205,7 @@ class _Planner:
             left = max(start, worst - self.random.randrange(_WINDOW))
             right = min(end, left + _WINDOW)
             part = self.part(left, right)
-            found = search(part, self.lower_bound, self.peak(left, right), _WINDOW_STATES, self.clock)
+            states = min(_WINDOW_STATES, self.limit)
+            found = search(part, self.lower_bound, self.peak(left, right), states, self.clock)
             better = found.order is not None and self.take(left, part, found.order, "search of windows")
             failed = 0 if better else failed + 1

@@ -44,7 +44,7 @@ def live_sizes_by_counting(births: Sequence[int], deaths: Sequence[int], sizes: 
 
 
 def peak_by_counting(dag: Dag, order: Sequence[int]) -> int:
-    """The peak of an order, by asking every storage at every position who has touched it and who will.
+    """The peak of an order, by asking every storage at every position whether it is between its first and its last step.
 
     Args:
         dag: The problem.
@@ -53,22 +53,29 @@ def peak_by_counting(dag: Dag, order: Sequence[int]) -> int:
     Returns:
         The most bytes alive at a position.
     """
-    peak = 0
-    for now in range(len(order)):
-        live = 0
-        for storage, size in enumerate(dag.sizes):
-            touched = [storage in dag.touches[step] for step in order]
-            if any(touched[: now + 1]) and (any(touched[now:]) or storage in dag.held):
-                live += size
-        peak = max(peak, live)
-    return peak
+    used = [
+        [now for now, step in enumerate(order) if storage in dag.touches[step]] for storage in range(len(dag.sizes))
+    ]
+    return max(
+        sum(
+            size
+            for storage, size in enumerate(dag.sizes)
+            if used[storage] and used[storage][0] <= now and (now <= used[storage][-1] or storage in dag.held)
+        )
+        for now in range(len(order))
+    )
 
 
 def orders_by_trying(dag: Dag) -> Iterator[tuple[int, ...]]:
     """All legal orders. There may be as many as permutations: for a handful of steps."""
-    for order in permutations(range(len(dag.after))):
-        if all(order.index(other) < order.index(step) for step in order for other in dag.after[step]):
+    begun: list[tuple[int, ...]] = [()]
+    while begun:
+        order = begun.pop()
+        if len(order) == len(dag.after):
             yield order
+        for step, before in enumerate(dag.after):
+            if step not in order and all(other in order for other in before):
+                begun.append((*order, step))
 
 
 def least_peak_by_trying(dag: Dag) -> int:
@@ -110,11 +117,7 @@ def complaints_about_cut(dag: Dag, cut: CutBound) -> list[str]:
         Sentences; none if the bound is proved.
     """
     count = len(dag.after)
-    earlier = [set(before) for before in dag.after]  # every step that must come before, at the end
-    for _ in range(count):
-        for step in range(count):
-            for other in set(earlier[step]):
-                earlier[step] |= earlier[other]
+    earlier = [_all_before(dag, step) for step in range(count)]
     touchers = [{step for step in range(count) if storage in dag.touches[step]} for storage in range(len(dag.sizes))]
     has_run = earlier[cut.step]
     cannot_have = {step for step in range(count) if step == cut.step or cut.step in earlier[step]}
@@ -141,6 +144,17 @@ def complaints_about_cut(dag: Dag, cut: CutBound) -> list[str]:
             found.append(f"storage {storage} carries more than its size, or counts twice")
     total = sum(dag.sizes[storage] for storage in own) + sum(chain.weight for chain in cut.chains)
     return found + ([f"the proof adds up to {total}, not {cut.value}"] if total != cut.value else [])
+
+
+def _all_before(dag: Dag, step: int) -> set[int]:
+    found: set[int] = set()
+    look_at = [step]
+    while look_at:
+        for other in dag.after[look_at.pop()]:
+            if other not in found:
+                found.add(other)
+                look_at.append(other)
+    return found
 
 
 # Arenas -------------------------------------------------------------------------------------------------------------
@@ -177,8 +191,9 @@ def complaints_about_packing(
 def least_height_by_trying(lifetimes: Sequence[tuple[int, int, int]]) -> int:
     """The least height of all packings.
 
-    Let the storages of a best packing fall down one after the other, from the lowest up: none ends higher than it was, and each lies
-    upon those before it. So trying all sequences, with each storage upon all before it that live at the same time, finds the height.
+    Let the storages of a best packing fall down one after the other, from the lowest up: none ends higher than it was, and each
+    lies upon those before it. So trying all sequences, with each storage upon all before it that live at the same time, finds the
+    height.
 
     Args:
         lifetimes: ``(birth, death, size)`` of each storage, half-open; a handful.

@@ -11,8 +11,8 @@ ascend; the rank breaks ties). What is not tried:
 Where no open storage crosses from a moment to the next, what lies before and behind are two problems: each is solved alone, with
 ranks of its own. These are the ideas of MiniMalloc (Moffitt, ASPLOS 2023).
 
-``explore`` uses numbers, lists of numbers and loops only, so that numba compiles it as it is, with arrays in place of lists. It keeps
-its stack in ``frames`` and its place in ``registers``, so that it can stop after so many nodes and go on later.
+``explore`` uses numbers, lists of numbers and loops only, so that numba compiles it as it is, with arrays in place of lists.
+It keeps its stack in ``frames`` and its place in ``registers``, so that it can stop after so many nodes and go on later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cnnbudget.errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["FOUND", "NOTHING", "OPEN", "RULES", "Explorer", "compiled", "explore"]
+__all__ = ["FOUND", "NOTHING", "OPEN", "RULES", "Explorer", "Layout", "compiled", "explore"]
 
 OPEN, FOUND, NOTHING = 0, 1, 2
 """What a search has found: it does not know yet; offsets; a proof that there are none."""
@@ -39,12 +39,12 @@ The crowd of a storage is the largest sum of open sizes at a moment of its life.
 _MODE, _DEPTH, _TRAIL, _POOL, _NODES, _LEAST = range(6)
 _TRY, _NEXT, _FAIL, _UNDO = range(4)
 
-# Fields of a frame. Its storages are pool[_ITEMS:_ITEMS_END] by rank, its moments _FROM.._TO, _OPEN counts its open storages. The last
-# candidate was at (_OFFSET, _RANK). _MARK and _POOL_MARK say what to undo. After a placement the rest falls into _PARTS parts, described
-# from pool[_PARTS_AT] on, or is one (-1); _DONE of them are solved. Nothing of the frame lies below _FLOOR.
-(_ITEMS, _ITEMS_END, _FROM, _TO, _OPEN, _OFFSET, _RANK, _MARK, _POOL_MARK, _ABOVE, _PARTS, _PARTS_AT, _DONE, _FLOOR) = (
-    range(14)
-)
+# Fields of a frame. Its storages are pool[_ITEMS:_ITEMS_END] by rank, its moments _FROM.._TO, _OPEN counts its open storages.
+# The last candidate was at (_OFFSET, _RANK), none lies below _FLOOR. _MARK and _POOL_MARK say what to undo; _ABOVE, whether
+# something open overlaps the last placed in time. What it left falls into _PARTS parts, described from pool[_PARTS_AT] on, or is
+# as it was (-1); _DONE of them are solved.
+_ITEMS, _ITEMS_END, _FROM, _TO, _OPEN, _OFFSET, _RANK, _FLOOR = range(8)
+_MARK, _POOL_MARK, _ABOVE, _PARTS, _PARTS_AT, _DONE = range(8, 14)
 _FIELDS = 14
 
 
@@ -441,5 +441,9 @@ def compiled() -> Callable[..., int]:
         raise MissingExtraError(
             "a compiled search needs numba", hint="pip install cnnbudget[fast], or leave fast=True out"
         ) from error
-    function: Callable[..., int] = numba.njit(cache=True)(explore)
+    function: Callable[..., int]
+    try:
+        function = numba.njit(cache=True)(explore)
+    except RuntimeError:  # there is no folder where it may keep the machine code
+        function = numba.njit(explore)
     return function
