@@ -53,6 +53,11 @@ def _bytes_or_none(value: SupportsIndex | str | None) -> Bytes | None:
     return None if value is None else parse_bytes(value)
 
 
+def _is_name_or_none(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None:
+        check_name(value, f"{type(instance).__name__}.{attribute.name}")
+
+
 def _is_size(instance: Any, attribute: Attribute[Any], value: Any) -> None:
     if value is not None:
         exact_int(value, f"{type(instance).__name__}.{attribute.name}")
@@ -69,6 +74,7 @@ class Checkpoint(Autograd):
         names: Where to cut: after these nodes, or after the last node of these scopes.
         units: Cut after every so many units instead: a unit is an outermost scope, or a node outside of any.
         times: How many cuts at most, from the start; ``None`` for no limit.
+        within: A scope whose own units count, where one scope holds most of the network.
         root: Cut into about as many segments as each has stages instead; a stage ends wherever one value alone goes on.
         budget: Plan it instead: the least recomputation whose peak is within these bytes of a device.
         slots: How finely the planner cuts memory.
@@ -88,13 +94,14 @@ class Checkpoint(Autograd):
     names: tuple[str, ...] = field(default=(), kw_only=True, converter=_names, validator=_is_names)
     units: int | None = field(default=None, kw_only=True, validator=_is_size)
     times: int | None = field(default=None, kw_only=True, validator=_is_size)
+    within: str | None = field(default=None, kw_only=True, validator=_is_name_or_none)
     root: bool = field(default=False, kw_only=True, validator=is_bool)
     budget: Bytes | None = field(default=None, kw_only=True, converter=_bytes_or_none)
     slots: int = field(default=500, kw_only=True, converter=int_from, validator=is_int())
 
     def __attrs_post_init__(self) -> None:
         given = [bool(self.names), self.units is not None, self.root, self.budget is not None]
-        if sum(given) != 1 or (self.times is not None and self.units is None):
+        if sum(given) != 1 or (self.units is None and (self.times is not None or self.within is not None)):
             raise InvalidValueError(
                 "Checkpoint does not say where to cut",
                 got=f"names={self.names}, units={self.units}, times={self.times}, root={self.root}, budget={self.budget}",
@@ -114,7 +121,7 @@ class Checkpoint(Autograd):
         return cls(names=names)
 
     @classmethod
-    def every(cls, units: int, *, times: int | None = None) -> Checkpoint:
+    def every(cls, units: int, *, times: int | None = None, within: str | None = None) -> Checkpoint:
         """Cuts after every so many units.
 
         PyTorch's ``checkpoint_sequential(functions, segments)`` is ``every(len(functions) // segments, times=segments - 1)`` where
@@ -123,11 +130,12 @@ class Checkpoint(Autograd):
         Args:
             units: How many units make a segment: outermost scopes, or nodes outside of any.
             times: How many cuts at most.
+            within: A scope whose own scopes and nodes are the units, such as ``"features"`` in a network that has little else.
 
         Returns:
             The policy.
         """
-        return cls(units=exact_int(units, "Checkpoint.units"), times=times)
+        return cls(units=exact_int(units, "Checkpoint.units"), times=times, within=within)
 
     @classmethod
     def sqrt(cls) -> Checkpoint:
@@ -190,9 +198,9 @@ class Checkpoint(Autograd):
             size = isqrt(len(ends) - 1) + 1
         else:
             allowed = cut_positions(network, sharing)
-            ends = [end for end in unit_ends(network) if end in allowed]
+            ends = [end for end in unit_ends(network, self.within) if end in allowed]
             size = self.units
-        cuts = ends[size - 1 : -1 : size]
+        cuts = [end for end in ends[size - 1 :: size] if end < len(network) - 1]
         return cuts if self.times is None else cuts[: self.times]
 
     def schedule(self, table: CostTable, scenario: Scenario) -> Schedule:
@@ -242,26 +250,37 @@ def recomputation_curve(table: CostTable, scenario: Training, *, slots: int = 50
     return tradeoff(found.chain, slots=slots)
 
 
-def unit_ends(network: Network) -> list[int]:
+def unit_ends(network: Network, within: str | None = None) -> list[int]:
     """Positions of the last nodes of the units: outermost scopes, or nodes outside of any.
 
     Args:
         network: The network.
+        within: A scope whose own units they are instead: the scopes and nodes in it.
 
     Returns:
-        Positions in order; the last is that of the last node. A numbered scope (``layer1.0``) is outermost.
+        Positions in order. A numbered scope (``layer1.0``) is outermost.
+
+    Raises:
+        UnknownNameError: If there is no such scope; the error guesses which was meant.
 
     Example:
         >>> from cnnbudget import Conv, Net, ReLU
         >>> unit_ends(Net.input(3, 8, 8).then(Conv(4, 3)).then(Conv(4, 3), ReLU(), name="block").network)
         [0, 2]
     """
-    units = [node.name.partition("/")[0] if "/" in node.name else None for node in network.nodes]
-    last = len(units) - 1
+    prefix = "" if within is None else f"{within}/"
+    inside = [position for position, node in enumerate(network.nodes) if node.name.startswith(prefix)]
+    if not inside:
+        scopes = dict.fromkeys(scope for node in network.nodes for scope in scopes_of(node.name))
+        raise UnknownNameError(
+            "Checkpoint.within fits no scope", got=shorten(within), hint=did_you_mean(within, scopes)
+        )
+    names = {position: network.nodes[position].name[len(prefix) :] for position in inside}
+    units = {position: name.partition("/")[0] if "/" in name else None for position, name in names.items()}
     return [
         position
-        for position, unit in enumerate(units)
-        if position == last or unit is None or units[position + 1] != unit
+        for position in inside
+        if position == inside[-1] or units[position] is None or units.get(position + 1) != units[position]
     ]
 
 

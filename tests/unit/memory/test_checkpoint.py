@@ -211,3 +211,21 @@ def test_cutting_changes_who_is_alive_and_nothing_else(filters: list[int], batch
 def test_linear_layers_have_stages_too() -> None:
     net = Net.input(8).then(Linear(8), ReLU(), Linear(8), ReLU(), Linear(2))
     assert again(net, Checkpoint.at("relu2")) == ["linear", "relu", "linear2", "relu2"]
+
+
+def test_units_of_one_scope() -> None:
+    net = zoo.mobilenet_v2()
+    # Everything but the head lies in "features", which is one unit of the network and has nineteen of its own.
+    ends = unit_ends(net.network, "features")
+    assert len(ends) == 19
+    assert net.network.nodes[ends[-1]].name.startswith("features/18")
+    scenario = Training(8, retention=Checkpoint.every(4, within="features"), loss="cross_entropy")
+    assert net.profile(scenario).peak < 0.7 * net.profile(scenario.evolve(retention=Autograd())).peak
+    with pytest.raises(
+        UnknownNameError, match=r"Checkpoint\.within fits no scope: got 'feature'.*did you mean 'features'"
+    ):
+        net.profile(scenario.evolve(retention=Checkpoint.every(4, within="feature")))
+    with pytest.raises(InvalidValueError, match="Checkpoint does not say where to cut"):
+        Checkpoint(names="conv", within="features")
+    with pytest.raises(InvalidTypeError, match=r"Checkpoint\.within must be a str"):
+        Checkpoint.every(2, within=5)  # type: ignore[arg-type]
