@@ -214,17 +214,19 @@ class Checkpoint(Autograd):
 
 
 def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: int) -> Schedule:
-    from cnnbudget.planning.chain import plan_checkpoints  # it loads numpy
+    from cnnbudget.planning.chain import least_checkpoint_bytes, plan_checkpoints  # they load numpy
 
     everything = Autograd(sums_in_place=policy.sums_in_place).schedule(table, scenario)
     forward = ForwardPass(table, scenario)
     found = chain_of(table, forward.sharing, everything, scenario.device_batch)
     room = budget - found.apart
-    if room <= 0:
+    least = least_checkpoint_bytes(found.chain)
+    if room < least:
         raise InvalidValueError(
-            "the budget is below what is always there",
+            "no checkpoints fit into the budget",
             got=f"{budget} bytes",
-            expected=f"more than {found.apart}: parameters, buffers, optimizer state and targets",
+            expected=f"{found.apart + least} bytes or more, {found.apart} of which are always there",
+            hint="that is the least of all persistent schedules; a smaller batch needs less",
         )
     plan = plan_checkpoints(found.chain, room, slots=policy.slots)
     PlannedPass(forward, policy, scenario, found.stages, plan.operations).write()
