@@ -56,9 +56,14 @@ def test_whether_it_fits_is_right_and_a_search_cut_off_says_so(lifetimes: list[L
 
 @given(problems(least_size=1), st.integers(0, RULES - 1), st.integers(1, 9))
 def test_every_rule_finds_or_refutes_every_height(lifetimes: list[Lifetime], rule: int, stretch: int) -> None:
-    """One storage lives always, so that they hang together; every step is a moment."""
-    lifetimes = [(0, 7, 1), *lifetimes]
-    moments = [(birth, death - 1, size) for birth, death, size in lifetimes]
+    """Of storages that hang together in time; every step is a moment."""
+    lifetimes.sort()
+    together = lifetimes[:1]
+    for lifetime in lifetimes[1:]:
+        if lifetime[0] < max(death for _, death, _ in together):
+            together.append(lifetime)
+    start, lifetimes = together[0][0], together
+    moments = [(birth - start, death - start - 1, size) for birth, death, size in lifetimes]
     durations = [death - birth for birth, death, _ in lifetimes]
     best = least_height_by_trying(lifetimes)
     layout = Layout(moments, durations)

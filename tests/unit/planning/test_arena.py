@@ -148,6 +148,14 @@ def test_no_rule_refutes_what_is_possible(seed: int, rule: int) -> None:
             assert complaints_about_packing(lifetimes, explorer.offsets, 1, max(ends)) == []
 
 
+def test_what_falls_apart_starts_with_ranks_of_its_own() -> None:
+    """The longest (3 bytes at the steps 2 to 5) goes to the bottom; then the first of the left part may, too, whatever its rank."""
+    layout = skyline.Layout([(2, 5, 3), (0, 1, 3), (1, 2, 2), (4, 5, 1)], [4, 2, 2, 2])
+    explorer = skyline.Explorer(layout, 5, 0, range(4))
+    assert explorer.go(10, fast=False) == skyline.FOUND
+    assert explorer.offsets == [0, 0, 3, 3]
+
+
 def test_too_many_pairs_for_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena, "_MOST_PAIRS", 5)
     plan = pack(GREED_IS_NOT_ENOUGH)
