@@ -93,7 +93,7 @@ class Autocast(Enum):
     """Computes in 32 bits, for accuracy."""
 
     WIDEN = "widen"
-    """Reads its inputs as they come and leaves 32 bits, since its parameters have them: a product with a parameter, say."""
+    """Reads its inputs as they come and leaves 32 bits, since its parameters have them, as a product with one does."""
 
     FOLLOW = "follow"
     """Computes in the width of its inputs, the widest where they differ."""

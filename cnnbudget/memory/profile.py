@@ -25,6 +25,7 @@ from cnnbudget.memory.shard import sharded
 from cnnbudget.memory.timeline import Timeline, timeline
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
 from cnnbudget.memory.workspace import im2col_bytes
+from cnnbudget.planning.order import OrderPlan
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes, parse_bytes
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     import numpy as np
-
-    from cnnbudget.planning.order import OrderPlan
 
 
 __all__ = ["MemoryProfile", "max_batch", "profile"]
@@ -245,7 +244,7 @@ class MemoryProfile:
     def sent_bytes(self) -> Bytes:
         """What the fullest device sends in a training step, in rings; 0 for one device and for an inference.
 
-        Source: :func:`cnnbudget.planning.sharding.shard_parameters`.
+        Source: Rajbhandari et al., "ZeRO" (2020).
         """
         from cnnbudget.planning.sharding import shard_parameters  # it loads numpy
 
