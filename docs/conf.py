@@ -46,6 +46,7 @@ nitpick_ignore = [
     ("py:class", "Axes"),  # an alias for int | tuple[int, ...]
     ("py:class", "Padding"),  # an alias for str | int | tuple[int, ...] | tuple[tuple[int, int], ...]
     ("py:class", "Part"),  # an alias for Layer | Structure
+    ("py:class", "Progress"),  # an alias for Callable[[int, int], object]
     ("py:class", "Root"),  # an alias for tuple[Input, ...] | Network; only in the signature of Net itself
     ("py:class", "T"),  # the type of a visitor's answers
     ("py:class", "cnnbudget.analysis.visitor.T"),  # as above

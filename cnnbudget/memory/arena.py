@@ -43,7 +43,7 @@ class ArenaReport(AllocatorReport):
 
     @property
     def load(self) -> Bytes:
-        """The most bytes of its storages alive at once, each rounded up to the alignment: no arena is lower."""
+        """The most bytes of its storages alive at once, each rounded up to the alignment; no arena is lower."""
         return Bytes(0 if self.packing is None else self.packing.lower_bound)
 
     @property

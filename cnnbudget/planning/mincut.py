@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from cnnbudget.planning.dag import Dag
 
-__all__ = ["Chain", "CutBound", "cut_bound"]
+__all__ = ["CutChain", "CutBound", "cut_bound"]
 
 
 @frozen
-class Chain:
+class CutChain:
     """Storages of which at least one is alive while a step runs.
 
     Args:
@@ -52,7 +52,7 @@ class CutBound:
 
     step: int
     value: int
-    chains: tuple[Chain, ...] = field(repr=False)
+    chains: tuple[CutChain, ...] = field(repr=False)
 
 
 class _Flow:
@@ -195,7 +195,7 @@ class CutBounder:
         endless = sum(dag.sizes) + 1
         flow = _Flow(2 + len(places))
         storage_of: dict[int, int] = {}
-        whole: list[Chain] = []
+        whole: list[CutChain] = []
         total = sum([dag.sizes[storage] for storage in own])
         for other, place in places.items():
             for earlier in dag.after[other]:
@@ -209,7 +209,7 @@ class CutBounder:
             touched = any(other in before for other in steps)
             stays = storage in dag.held or any(other in behind for other in steps)
             if touched and stays:
-                whole.append(Chain(size, (storage,)))
+                whole.append(CutChain(size, (storage,)))
                 total += size
             elif free:
                 self._add_storage(flow, storage_of, storage, free, touched=touched, stays=stays, endless=endless)
@@ -217,7 +217,7 @@ class CutBounder:
         chains = []
         for amount, path in flow.paths(0, 1):
             total += amount
-            chains.append(Chain(amount, tuple(storage_of[arc] for arc in path if arc in storage_of)))
+            chains.append(CutChain(amount, tuple(storage_of[arc] for arc in path if arc in storage_of)))
         return CutBound(step, total, (*whole, *chains))
 
     def _free(self, before: set[int], behind: set[int]) -> list[int]:

@@ -153,7 +153,7 @@ class Chain:
 
     @property
     def forward_cost(self) -> int:
-        """Cost of one forward pass: what every training step pays at least."""
+        """Cost of one forward pass, which every training step pays at least."""
         return sum(stage.forward for stage in self.stages)
 
     @property
@@ -166,7 +166,7 @@ class Action(Enum):
     """What an operation does with a stage."""
 
     FORWARD = "forward"
-    """Runs it and drops its input, unless that is part of what the stage before saved: keeps nothing."""
+    """Runs it and drops its input, unless that is part of what the stage before saved. Keeps nothing."""
     CHECKPOINT = "checkpoint"
     """Runs it and keeps its input."""
     SAVE = "save"

@@ -7,7 +7,7 @@ from cnnbudget.errors import InvalidTypeError, InvalidValueError
 from cnnbudget.planning import mincut
 from cnnbudget.planning import order as planner
 from cnnbudget.planning.dag import Dag, first_order, peak_of, segments, step_sizes
-from cnnbudget.planning.mincut import Chain, CutBound, cut_bound
+from cnnbudget.planning.mincut import CutBound, CutChain, cut_bound
 from cnnbudget.planning.order import least_peak_order
 from cnnbudget.planning.referee import complaints_about_cut, complaints_about_order
 
@@ -45,7 +45,7 @@ def test_a_residual_is_alive_while_others_run() -> None:
     plan = least_peak_order(wide)
     assert step_sizes(wide, plan.order) == [5, 7, 16, 15, 11]
     assert (plan.value, plan.lower_bound) == (16, 16)
-    assert plan.certificate == CutBound(2, 16, (Chain(5, (0,)),))
+    assert plan.certificate == CutBound(2, 16, (CutChain(5, (0,)),))
 
 
 def test_two_forks_one_after_the_other() -> None:
@@ -88,21 +88,21 @@ def test_updates_as_soon_as_the_gradients_are_there() -> None:
 def test_a_certificate_by_hand() -> None:
     # While 3 (the first narrow one) runs, it touches 9 + 1; of source (1) and the second wide one (9) one must be alive.
     cut = cut_bound(FORK, 3)
-    assert cut == CutBound(3, 11, (Chain(1, (0, 2, 4)),)) or cut == CutBound(3, 11, (Chain(1, (0, 2)),))
+    assert cut == CutBound(3, 11, (CutChain(1, (0, 2, 4)),)) or cut == CutBound(3, 11, (CutChain(1, (0, 2)),))
     assert complaints_about_cut(FORK, cut) == []
 
 
 @pytest.mark.parametrize(
     ("cut", "complaint"),
     [
-        (CutBound(3, 12, (Chain(1, (0, 2)),)), "adds up to 11"),
-        (CutBound(3, 12, (Chain(2, (0, 2)),)), "storage 0 carries more"),
-        (CutBound(3, 11, (Chain(1, (1,)),)), "storage 1 carries more"),
-        (CutBound(3, 11, (Chain(1, (0,)),)), "its last storage may be dead"),
-        (CutBound(3, 11, (Chain(1, (2,)),)), "must have touched its first"),
-        (CutBound(3, 11, (Chain(1, (0, 4)),)), "storage 0 may be dead before storage 4"),
-        (CutBound(3, 9, (Chain(-1, (0, 2)),)), "negative"),
-        (CutBound(3, 11, (Chain(1, ()),)), "empty"),
+        (CutBound(3, 12, (CutChain(1, (0, 2)),)), "adds up to 11"),
+        (CutBound(3, 12, (CutChain(2, (0, 2)),)), "storage 0 carries more"),
+        (CutBound(3, 11, (CutChain(1, (1,)),)), "storage 1 carries more"),
+        (CutBound(3, 11, (CutChain(1, (0,)),)), "its last storage may be dead"),
+        (CutBound(3, 11, (CutChain(1, (2,)),)), "must have touched its first"),
+        (CutBound(3, 11, (CutChain(1, (0, 4)),)), "storage 0 may be dead before storage 4"),
+        (CutBound(3, 9, (CutChain(-1, (0, 2)),)), "negative"),
+        (CutBound(3, 11, (CutChain(1, ()),)), "empty"),
     ],
 )
 def test_the_referee_finds_faults_in_certificates(cut: CutBound, complaint: str) -> None:
