@@ -210,8 +210,8 @@ def plan_pipeline(
         InvalidValueError: If there are more devices than layers, no micro-batches, or an unknown schedule.
 
     Example:
-        >>> layers = [PipelineLayer(parameter_bytes=size, kept_bytes=10, output_bytes=5) for size in (0, 10, 20, 90)]
-        >>> plan = plan_pipeline(layers, 2, 4)
+        >>> four = [PipelineLayer(parameter_bytes=size, kept_bytes=10, output_bytes=5) for size in (0, 10, 20, 90)]
+        >>> plan = plan_pipeline(four, 2, 4)
         >>> plan.starts, plan.device_bytes, plan.traffic_bytes
         ((0, 3), (90, 105), 40)
     """
