@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from cnnbudget.advice.remedies import Remedy as Remedy
     from cnnbudget.advice.remedies import RemoveLayer as RemoveLayer
     from cnnbudget.advice.remedies import SmallerBatch as SmallerBatch
+    from cnnbudget.advice.sweep import sweep as sweep
+    from cnnbudget.advice.sweep_result import Pivot as Pivot
+    from cnnbudget.advice.sweep_result import Sweep as Sweep
     from cnnbudget.analysis.costs import CostTable as CostTable
     from cnnbudget.analysis.costs import CostVisitor as CostVisitor
     from cnnbudget.analysis.costs import NodeCost as NodeCost
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from cnnbudget.graph.edit import replace_layers as replace_layers
     from cnnbudget.graph.edit import subnetwork as subnetwork
     from cnnbudget.graph.edit import swap_head as swap_head
+    from cnnbudget.graph.edit import with_input_shape as with_input_shape
     from cnnbudget.graph.idioms import separable_conv as separable_conv
     from cnnbudget.graph.nodes import Input as Input
     from cnnbudget.graph.nodes import Network as Network
@@ -207,6 +211,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "advice.sweep_result": (
+        "Sweep",
+        "Pivot",
+    ),
+    "advice.sweep": ("sweep",),
     "advice.compare": ("Comparison",),
     "advice.explain": (
         "Derivation",
@@ -300,6 +309,7 @@ _HOMES = {
         "replace_layers",
         "subnetwork",
         "swap_head",
+        "with_input_shape",
     ),
     "graph.idioms": ("separable_conv",),
     "graph.nodes": (
@@ -478,6 +488,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "with_input_shape",
+    "Pivot",
+    "Sweep",
+    "sweep",
     "im2col_bytes",
     "im2col",
     "optimizer",

@@ -12,6 +12,8 @@ from attrs import frozen
 from cnnbudget.advice.compare import Comparison
 from cnnbudget.advice.compare import compare as compare_networks
 from cnnbudget.advice.fit import Advice, fit
+from cnnbudget.advice.sweep import sweep
+from cnnbudget.advice.sweep_result import Sweep
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
 from cnnbudget.analysis.receptive import ReceptiveField, receptive_field
@@ -225,6 +227,10 @@ class Net(Verbs):
     def max_batch(self, budget: SupportsIndex | str, scenario: Scenario) -> int:
         """The largest batch that fits a budget, 0 if none does; see :func:`cnnbudget.max_batch`."""
         return self.profile(scenario).max_batch(budget)
+
+    def sweep(self, scenario: Scenario, **axes: Any) -> Sweep:
+        """Computes memory at every combination of batches, input sizes, precisions, ...; see :func:`cnnbudget.sweep`."""
+        return sweep(self.network, scenario, **axes)
 
     def dense_equivalent(self) -> DenseEquivalent:
         """Counts what the convolutions would cost without sharing; see :func:`cnnbudget.dense_equivalent`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -11,7 +11,11 @@ from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import ConformanceError, shorten
 from cnnbudget.memory.schedule import Schedule
+from cnnbudget.planning.envelope import upper_envelope
 from cnnbudget.planning.intervals import live_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Liveness", "liveness"]
 
@@ -69,11 +73,20 @@ class Liveness:
         return self.live_bytes_of(_OF_SAMPLES, batch)
 
     @cached_property
+    def activation_envelope(self) -> tuple[tuple[int, int, int], ...]:
+        """The same as :attr:`envelope` for activations, their gradients and saved extras."""
+        return upper_envelope(self._bits_of([storage.role in _OF_SAMPLES for storage in self.schedule.storages]))
+
+    @cached_property
     def bits(self) -> tuple[tuple[int, int], ...]:
         """Live bits at each step as ``(fixed, per sample)``: exact, and the bytes but for rounding of formats below a byte."""
+        return self._bits_of([True] * len(self.schedule.storages))
+
+    def _bits_of(self, counted: Sequence[bool]) -> tuple[tuple[int, int], ...]:
         storages, steps = self.schedule.storages, len(self.schedule.steps)
-        fixed = [storage.fixed * storage.dtype.bits for storage in storages]
-        per_sample = [storage.per_sample * storage.dtype.bits for storage in storages]
+        sizes = [storage.dtype.bits * counts for storage, counts in zip(storages, counted, strict=True)]
+        fixed = [storage.fixed * size for storage, size in zip(storages, sizes, strict=True)]
+        per_sample = [storage.per_sample * size for storage, size in zip(storages, sizes, strict=True)]
         return tuple(
             zip(
                 live_sizes(self.births, self.deaths, fixed, steps),
@@ -88,21 +101,7 @@ class Liveness:
 
         From its first batch to the next line's, a line is the highest of all: the peak there is ``fixed + per sample * batch``.
         """
-        steepest: dict[int, int] = {}
-        for fixed, per_sample in self.bits:
-            steepest[per_sample] = max(fixed, steepest.get(per_sample, 0))
-        hull: list[tuple[int, int, int]] = []
-        for slope, fixed in sorted(steepest.items()):
-            start = 0
-            while hull:
-                first, other_fixed, other_slope = hull[-1]
-                # The first batch at which this line is at least as high as the other.
-                start = max(0, -((fixed - other_fixed) // (slope - other_slope)))
-                if start > first:
-                    break
-                hull.pop()
-            hull.append((start if hull else 0, fixed, slope))
-        return tuple(hull)
+        return upper_envelope(self.bits)
 
 
 def liveness(schedule: Schedule) -> Liveness:
