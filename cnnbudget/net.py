@@ -11,12 +11,14 @@ from attrs import frozen
 
 from cnnbudget.advice.compare import Comparison
 from cnnbudget.advice.compare import compare as compare_networks
+from cnnbudget.advice.explain import explain
 from cnnbudget.advice.fit import Advice, fit
 from cnnbudget.advice.sweep import sweep
 from cnnbudget.advice.sweep_result import Sweep
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
 from cnnbudget.analysis.receptive import ReceptiveField, receptive_field
+from cnnbudget.derivations import Explanation
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.block import Block, Part, Verbs, check_parts
 from cnnbudget.graph.build import Checker, Root, build
@@ -24,6 +26,7 @@ from cnnbudget.graph.nodes import Input, Network
 from cnnbudget.graph.shapes import specs
 from cnnbudget.layers.base import Layer
 from cnnbudget.memory.profile import MemoryProfile, profile
+from cnnbudget.memory.retention import Autograd
 from cnnbudget.memory.scenario import Inference, Scenario, Training
 from cnnbudget.render.summary import Summary, summary
 from cnnbudget.tensors import Shape, TensorSpec
@@ -38,6 +41,7 @@ __all__ = ["Net", "compare"]
 
 _INFERENCE = Inference()
 _TRAINING = Training(32)
+_EXPLAINED = Training(retention=Autograd())
 
 
 @frozen(eq=False, repr=False)
@@ -231,6 +235,10 @@ class Net(Verbs):
     def sweep(self, scenario: Scenario, **axes: Any) -> Sweep:
         """Computes memory at every combination of batches, input sizes, precisions, ...; see :func:`cnnbudget.sweep`."""
         return sweep(self.network, scenario, **axes)
+
+    def explain(self, name: str | None = None, scenario: Scenario = _EXPLAINED) -> Explanation:
+        """Derives every number of a node, or of the whole net, with the numbers substituted; see :func:`cnnbudget.explain`."""
+        return explain(self.network, name, scenario)
 
     def dense_equivalent(self) -> DenseEquivalent:
         """Counts what the convolutions would cost without sharing; see :func:`cnnbudget.dense_equivalent`."""
