@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cnnbudget.advice.compare import Comparison as Comparison
+    from cnnbudget.advice.conventions import Convention as Convention
+    from cnnbudget.advice.conventions import Conventions as Conventions
+    from cnnbudget.advice.conventions import conventions as conventions
+    from cnnbudget.advice.diff import Change as Change
+    from cnnbudget.advice.diff import NetworkDiff as NetworkDiff
+    from cnnbudget.advice.diff import diff as diff
     from cnnbudget.advice.explain import Derivation as Derivation
+    from cnnbudget.advice.explain import explain as explain
     from cnnbudget.advice.explain import explain_parameters as explain_parameters
     from cnnbudget.advice.fit import Advice as Advice
     from cnnbudget.advice.fit import Option as Option
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from cnnbudget.advice.remedies import Remedy as Remedy
     from cnnbudget.advice.remedies import RemoveLayer as RemoveLayer
     from cnnbudget.advice.remedies import SmallerBatch as SmallerBatch
+    from cnnbudget.advice.scenarios import ScenarioComparison as ScenarioComparison
     from cnnbudget.advice.sweep import sweep as sweep
     from cnnbudget.advice.sweep_result import Pivot as Pivot
     from cnnbudget.advice.sweep_result import Sweep as Sweep
@@ -42,6 +50,9 @@ if TYPE_CHECKING:
     from cnnbudget.analysis.visitor import Visitor as Visitor
     from cnnbudget.analysis.visitor import visits as visits
     from cnnbudget.analysis.walk import walk as walk
+    from cnnbudget.derivations import Calculation as Calculation
+    from cnnbudget.derivations import Derived as Derived
+    from cnnbudget.derivations import Explanation as Explanation
     from cnnbudget.dtypes import AMP_BF16 as AMP_BF16
     from cnnbudget.dtypes import AMP_FP16 as AMP_FP16
     from cnnbudget.dtypes import BF16 as BF16
@@ -211,6 +222,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "advice.scenarios": ("ScenarioComparison",),
+    "advice.diff": (
+        "diff",
+        "Change",
+        "NetworkDiff",
+    ),
+    "advice.conventions": (
+        "conventions",
+        "Convention",
+        "Conventions",
+    ),
+    "derivations": (
+        "Calculation",
+        "Derived",
+        "Explanation",
+    ),
     "advice.sweep_result": (
         "Sweep",
         "Pivot",
@@ -219,6 +246,7 @@ _HOMES = {
     "advice.compare": ("Comparison",),
     "advice.explain": (
         "Derivation",
+        "explain",
         "explain_parameters",
     ),
     "advice.fit": (
@@ -488,6 +516,17 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ScenarioComparison",
+    "NetworkDiff",
+    "Change",
+    "diff",
+    "Conventions",
+    "Convention",
+    "conventions",
+    "Explanation",
+    "Derived",
+    "Calculation",
+    "explain",
     "with_input_shape",
     "Pivot",
     "Sweep",
