@@ -95,9 +95,8 @@ class NetworkDiff:
         >>> from cnnbudget import BatchNorm, Conv, Net, ReLU
         >>> old = Net.input(3, 16, 16).then(Conv(8, 3), ReLU(), Conv(8, 3))
         >>> new = Net.input(3, 16, 16).then(Conv(8, 3), BatchNorm(), ReLU(), Conv(16, 3))
-        >>> for change in diff(old, new):
-        ...     if change.kind != "same":
-        ...         print(change.kind, change.name, change.parameters, change.macs)
+        >>> for change in diff(old, new).of_kind("added", "changed"):
+        ...     print(change.kind, change.name, change.parameters, change.macs)
         added batch_norm 16 0
         changed conv2 584 82944
     """
@@ -169,7 +168,7 @@ class NetworkDiff:
     def _cells(self) -> list[tuple[object, ...]]:
         cells: list[tuple[object, ...]] = []
         for change in self.changes:
-            if change.kind in _WORDS or (change.kind != "same" and (change.peak or change.was != change.becomes)):
+            if change.kind in _WORDS or (change.kind != "same" and change.peak):
                 counts = (_signed(change.parameters), _signed(change.macs), _signed(change.peak))
                 cells.append((change.kind, change.name, change.was, change.becomes, *counts))
         same = self.of_kind("same")
@@ -243,8 +242,8 @@ class _Side:
     def inputs(self) -> set[str]:
         return {source.name for source in self.table.network.inputs}
 
-    def bytes_of(self, name: str | None) -> int:
-        return 0 if name is None else self.alive.get(name, 0)
+    def bytes_of(self, name: str) -> int:
+        return self.alive.get(name, 0)
 
 
 def _side(net: Any, scenario: Scenario) -> _Side:
@@ -261,14 +260,15 @@ def _changes(old: _Side, new: _Side) -> Iterator[Change]:
     became = {nodes[0][one].name: nodes[1][two].name for one, two in pairs if one is not None and two is not None}
     for source, its in zip(*sources, strict=False):  # the first input is the first
         became[source.name] = its.name
+    kept = frozenset(became.values())
     for name in sorted(old.inputs | new.inputs):
         yield _moved("input", name, old if name in old.inputs else None, new if name in new.inputs else None)
     for one, two in pairs:
         was, now = None if one is None else nodes[0][one], None if two is None else nodes[1][two]
-        moved = new.bytes_of(now and now.name) - old.bytes_of(was and was.name)
+        moved = (0 if now is None else new.bytes_of(now.name)) - (0 if was is None else old.bytes_of(was.name))
         parameters, macs = _less("parameter_count", was, now), _less("macs", was, now)
         name = now.name if now is not None else nodes[0][one or 0].name
-        yield Change(_kind(was, now, became), name, was, now, parameters, macs, Bytes(moved))
+        yield Change(_kind(was, now, became, kept), name, was, now, parameters, macs, Bytes(moved))
     known = [side.inputs | {cost.name for cost in side.table} for side in (old, new)]
     others = (set(old.alive) - known[0]) | (set(new.alive) - known[1])
     for name in sorted(others):
@@ -286,14 +286,13 @@ def _less(fact: str, was: NodeCost | None, now: NodeCost | None) -> int | None:
     return None if None in numbers else numbers[0] - numbers[1]
 
 
-def _kind(was: NodeCost | None, now: NodeCost | None, became: Mapping[str, str]) -> str:
+def _kind(was: NodeCost | None, now: NodeCost | None, became: Mapping[str, str], kept: frozenset[str]) -> str:
     if was is None or now is None:
         return "added" if was is None else "removed"
     if was.node.layer != now.node.layer:
         return "changed"
     if (was.inputs, was.output) != (now.inputs, now.output):
         return "resized"
-    kept = set(became.values())
     read = [(became.get(name), other) for name, other in zip(was.node.inputs, now.node.inputs, strict=True)]
     # Whoever reads a layer that came, or read one that went, is as it was: that is told there.
     moved = any(first is not None and first != second and second in kept for first, second in read)

@@ -134,7 +134,8 @@ def explain(network: Network, name: str | None = None, scenario: Scenario = _TRA
 
     Example:
         >>> from cnnbudget import zoo
-        >>> found = explain(zoo.resnet18().network, "conv1")
+        >>> network = zoo.resnet18().network
+        >>> found = explain(network, network.nodes[0].name)
         >>> for quantity in ("output height", "parameters", "MACs", "saved bytes"):
         ...     print(found[quantity])
         output height = floor((224 + 3 + 3 - 7) / 2) + 1 = 112

@@ -34,13 +34,14 @@ class ScenarioComparison:
         profiles: The profiles by the titles of their columns, as pairs.
 
     Example:
-        >>> from cnnbudget import Autograd, Net, Training, compare, zoo
-        >>> kept = Training(32, retention=Autograd())
-        >>> table = compare(
-        ...     zoo.resnet18(), scenarios=[kept, kept.evolve(precision="AMP_FP16"), kept.evolve(optimizer="adam")]
-        ... )
-        >>> [row for row in table.rows() if row["fact"] == "peak"][0]["precision=AMP_FP16, optimizer=SGD()"]
-        Bytes(617053024)
+        >>> from cnnbudget import Autograd, Conv, Net, Training, compare
+        >>> net = Net.input(3, 8, 8).then(Conv(4, 3))
+        >>> kept = Training(2, retention=Autograd())
+        >>> table = compare(net, scenarios=[kept, kept.evolve(batch=4), kept.evolve(optimizer="adam")])
+        >>> table.titles[1]
+        'batch=4, optimizer=SGD()'
+        >>> [row for row in table.rows() if row["fact"] == "at the peak: optimizer state"][0][table.titles[2]]
+        Bytes(904)
     """
 
     profiles: tuple[tuple[str, MemoryProfile], ...] = field(repr=False)

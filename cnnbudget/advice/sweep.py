@@ -85,10 +85,11 @@ def sweep(
         UnknownNameError: If an axis is neither a field of the scenario nor an argument of the function; the error guesses.
 
     Example:
-        >>> from cnnbudget import Training, zoo
-        >>> found = sweep(zoo.resnet18(), Training(), batch=[1, 32], precision=["FP32", "AMP_FP16"])
+        >>> from cnnbudget import Conv, Inference, Net
+        >>> net = Net.input(3, 8, 8).then(Conv(4, 3, bias=False))
+        >>> found = sweep(net, Inference(), batch=[1, 10], precision=["FP32", "FP16"])
         >>> [(row["precision"], row["batch"], row["peak"]) for row in found.rows()]
-        [('FP32', 1, 112910592), ('FP32', 32, 1493747968), ('AMP_FP16', 1, 127093696), ('AMP_FP16', 32, 1031786752)]
+        [('FP32', 1, 1776), ('FP32', 10, 13872), ('FP16', 1, 888), ('FP16', 10, 6936)]
     """
     source = getattr(source, "network", source)
     _check(source, scenario, executor)

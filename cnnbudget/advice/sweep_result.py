@@ -22,6 +22,7 @@ __all__ = ["Pivot", "Sweep"]
 
 _BYTES = frozenset({"peak", "activation_peak", "retained", "reserved"})
 _SHOWN = 20
+_WIDEST = 100
 
 
 @frozen(eq=False)
@@ -39,12 +40,16 @@ class Sweep:
         columns: Arrays of one length, by name.
 
     Example:
-        >>> from cnnbudget import Inference, zoo
-        >>> found = zoo.lenet5().sweep(Inference(), batch=[1, 2, 3], precision=["FP32", "FP16"])
+        >>> from cnnbudget import Conv, Inference, Net
+        >>> net = Net.input(3, 8, 8).then(Conv(4, 3, bias=False))
+        >>> found = net.sweep(Inference(), batch=[1, 10], precision=["FP32", "FP16"])
         >>> found["peak"].tolist()
-        [279528, 312232, 344936, 139764, 156116, 172468]
-        >>> print(found.fits("150 kB"))
-        1 point: precision 1 values, batch 1.
+        [1776, 13872, 888, 6936]
+        >>> print(found.fits("1 KiB"))
+        1 point; 1 of precision, 1 of batch.
+        precision  batch  parameters   macs   peak  activation_peak  retained  peak_step
+        ---------  -----  ----------  -----  -----  ---------------  --------  ---------------
+             FP16      1         108  3,888  888 B            672 B       0 B  forward of conv
     """
 
     axes: tuple[str, ...]
@@ -148,7 +153,7 @@ class Sweep:
 
         Example:
             >>> from cnnbudget import Training, sweep, zoo
-            >>> found = sweep(zoo.mobilenet_v2, Training(32), width_mult=[0.5, 1.0], input_size=[96, 160, 224])
+            >>> found = sweep(zoo.mobilenet_v2, Training(32), width=[0.5, 1.0], input_size=[96, 160, 224])
             >>> front = found.pareto("peak", maximise=["macs"])
             >>> front["macs"].tolist() == sorted(front["macs"].tolist())
             True
@@ -187,14 +192,14 @@ class Sweep:
             InvalidValueError: If several points belong to one cell.
 
         Example:
-            >>> from cnnbudget import Training, zoo
-            >>> found = zoo.resnet18().sweep(Training(), batch=[1, 8], precision=["FP32", "FP16"])
+            >>> from cnnbudget import Conv, Inference, Net
+            >>> found = Net.input(3, 8, 8).then(Conv(4, 3)).sweep(Inference(), batch=[1, 8], precision=["FP32", "FP16"])
             >>> print(found.pivot("batch", "precision"))
             peak by batch and precision
-            batch        FP32        FP16
-            -----  ----------  ----------
-                1  107.68 MiB   53.86 MiB
-                8  380.32 MiB  190.20 MiB
+            batch       FP32      FP16
+            -----  ---------  --------
+                1   1.75 KiB     896 B
+                8  10.94 KiB  5.47 KiB
         """
         if len({index, columns, values}) < 3:
             raise InvalidValueError(
@@ -260,13 +265,9 @@ class Sweep:
 
     def _heading(self) -> str:
         count, failures = len(self), int(self._failures.sum())
-        varied = [len(set(self.columns[axis].tolist())) for axis in self.axes]
-        shown = ", ".join(
-            f"{axis} {number:,}{'' if position else ' values'}"
-            for position, (axis, number) in enumerate(zip(self.axes, varied, strict=True))
-        )
+        shown = ", ".join(f"{len(set(self.columns[axis].tolist())):,} of {axis}" for axis in self.axes)
         failing = f", {failures:,} of them failed" if failures else ""
-        return f"{count:,} point{'s' * (count != 1)}{failing}: {shown}."
+        return f"{count:,} point{'s' * (count != 1)}{failing}; {shown}."
 
     def _table(self) -> tuple[list[Column], list[list[object]]]:
         import numpy as np
@@ -339,6 +340,8 @@ class Pivot:
 def _cell(name: str, value: Any) -> object:
     if value is None:
         return "-"
+    if name == "error":
+        return value if len(value) <= _WIDEST else f"{value[: _WIDEST - 3]}..."
     return Bytes(value) if name in _BYTES else value
 
 
