@@ -48,7 +48,7 @@ def as_csv(columns: Columns) -> str:
         columns: Arrays by name; masked where a value is missing.
 
     Returns:
-        Lines that end with a newline; missing values are empty.
+        Lines that end with a newline; missing values are empty, carriage returns in text are newlines.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -58,8 +58,11 @@ def as_csv(columns: Columns) -> str:
 
 
 def _harmless(cell: Any) -> Any:
-    """A spreadsheet calculates what starts like this (OWASP, "CSV injection")."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell
+    """A spreadsheet calculates what starts like this (OWASP, "CSV injection"). A lone carriage return would end a line for some."""
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\n")) else text
 
 
 def as_json(axes: tuple[str, ...], columns: Columns) -> str:

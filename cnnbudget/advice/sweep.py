@@ -103,7 +103,7 @@ def sweep(
     names = [*options, *(["input_size"] if input_size is not None else []), *changed, "batch"]
     total = prod(map(len, options.values())) * len(sizes) * prod(map(len, changed.values())) * len(batches)
     if total > _MOST:
-        raise InvalidValueError("sweep() has too many points", got=f"{total:,}", expected=f"at most {_MOST:,}")
+        raise _too_many(total)
     designs = [
         (values, size, Design(source, tuple(zip(options, values, strict=True)), size))
         for values in product(*options.values())
@@ -117,10 +117,11 @@ def sweep(
         _reporter(progress, total) as report,
         closing(_findings([design for *_, design in designs], variants, batches, executor)) as findings,
     ):
-        for number, ((values, size, _), variant) in enumerate(product(designs, variants), start=1):
+        pairs = zip(product(designs, variants), findings, strict=True)
+        for number, (((values, size, _), variant), finding) in enumerate(pairs, start=1):
             given = (*values, *([] if input_size is None else [size]), *variant.values)
             labels.append([_label(value) for value in given])
-            blocks.append(_block(next(findings), variant, batches))
+            blocks.append(_block(finding, variant, batches))
             report(number * len(batches))
     return _assemble(names, labels, batches, blocks, reserved=reserved)
 
@@ -142,6 +143,10 @@ def _check(source: Any, scenario: Any, executor: Any) -> None:
         )
 
 
+def _too_many(total: int) -> InvalidValueError:
+    return InvalidValueError("sweep() has too many points", got=f"{total:,}", expected=f"at most {_MOST:,}")
+
+
 def _values(name: str, values: Any) -> list[Any]:
     """The values of an axis: one, or those of a list, a tuple, a range, an array."""
     if hasattr(values, "tolist"):
@@ -157,10 +162,14 @@ def _values(name: str, values: Any) -> list[Any]:
 def _batches(values: Any) -> np.ndarray[Any, Any]:
     import numpy as np  # only who sweeps pays for numpy
 
+    if isinstance(values, range) and 0 < len(values) <= _MOST:
+        values = np.arange(values.start, values.stop, values.step)
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu" and values.ndim == 1 and values.size:
         exact_int(int(values.min()), "batch")
         exact_int(int(values.max()), "batch")
         return values.astype(np.int64)
+    if hasattr(values, "__len__") and len(values) > _MOST:
+        raise _too_many(len(values))
     return np.array([exact_int(value, "batch") for value in _values("batch", values)], dtype=np.int64)
 
 
@@ -210,8 +219,12 @@ def _findings(
     if executor is None or not usable:
         results: Iterable[tuple[Finding, ...]] = (run_task(Task(design, tuple(usable))) for design in designs)
     else:
-        one_by_one = {scenario: _possible(scenario, batches) for scenario in usable if _is_single(scenario)}
-        tasks = [Task(design, (scenario,), one_by_one.get(scenario)) for design in designs for scenario in usable]
+        told = [_possible(scenario, batches) if _is_single(scenario) else None for scenario in usable]
+        tasks = [
+            Task(design, (scenario,), singles)
+            for design in designs
+            for scenario, singles in zip(usable, told, strict=True)
+        ]
         results = _grouped(_submitted(executor, tasks), len(usable))
     for design, found in zip(designs, results, strict=True):
         ready = iter(found)
@@ -237,7 +250,7 @@ def _grouped(results: Iterator[tuple[Finding, ...]], count: int) -> Iterator[tup
 
 
 def _submitted(executor: Executor, tasks: Sequence[Task]) -> Iterator[tuple[Finding, ...]]:
-    """Submits all tasks, and yields the results in order. A worker that dies takes its own points with it, no others."""
+    """Submits all tasks, and yields the results in order. What a worker that died has not done fails with its error."""
     futures: list[Any] = []
     try:
         for task in tasks:

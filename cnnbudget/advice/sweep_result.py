@@ -105,9 +105,10 @@ class Sweep:
             column = self[name]
             equal = np.array([each == value for each in column.tolist()], dtype=bool)
             if len(self) and not equal.any():
-                known = ", ".join(map(repr, dict.fromkeys(column.tolist()[:10_000])))
+                known = list(dict.fromkeys(column.tolist()))
+                shown = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
                 raise InvalidValueError(
-                    f"no point has this value of {name}", got=shorten(value), expected=f"one of {shorten(known)}"
+                    f"no point has this value of {name}", got=shorten(value), expected=f"one of {shown}"
                 )
             chosen &= equal
         return self._take(chosen)
