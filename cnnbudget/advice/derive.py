@@ -257,13 +257,11 @@ def _sizes(shapes: Mapping[str, Shape]) -> Calculation:
     return total(*[product(*(shape or (1,))) for shape in shapes.values()])
 
 
-def derive_parameters(cost: NodeCost) -> Derived | None:
-    """Derives the number of parameters of a node; ``None`` if it is unknown."""
-    if cost.parameters is None or cost.parameter_count is None:
-        return None
+def derive_parameters(cost: NodeCost) -> Derived:
+    """Derives the number of parameters of a node, which a profile has found to be known."""
     if cost.node.shares is not None:
         return Derived("parameters", number(0), f"those of {cost.node.shares}, which count there")
-    layer, shapes = cost.node.layer, dict(cost.parameters)
+    layer, shapes = cost.node.layer, dict(cost.parameters or ())
     if not shapes:
         return Derived("parameters", number(0), f"{type(layer).__name__} has none")
     calculation, formula = _sizes(shapes), f"the sizes of {' and '.join(shapes)}"
@@ -280,7 +278,7 @@ def derive_parameters(cost: NodeCost) -> Derived | None:
         features, seen = shapes["weight"]
         calculation = product(total(seen, 1), features) if "bias" in shapes else product(seen, features)
         formula = "(inputs + bias) x features" if "bias" in shapes else "inputs x features"
-    rule = _agreeing(Rule(calculation, formula), cost.parameter_count, layer)
+    rule = _agreeing(Rule(calculation, formula), cost.parameter_count or 0, layer)
     return Derived("parameters", rule.calculation, rule.formula)
 
 
