@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -362,23 +363,43 @@ def _front(values: Any) -> Any:
     import numpy as np
 
     distinct, where = np.unique(values, axis=0, return_inverse=True) if values.dtype != object else _distinct(values)
-    kept: list[int] = []
-    if distinct.shape[1] <= 2:  # sorted by the first, a row stays if its last is less than all before
-        least = None
-        for number, last in enumerate(distinct[:, -1].tolist()):
-            if distinct.shape[1] == 1:
-                kept = [0]
-                break
-            if least is None or last < least:
-                kept.append(number)
-                least = last
-    else:
-        alive = np.arange(len(distinct))
-        while alive.size:
-            first, rest = alive[0], alive[1:]
-            kept.append(int(first))
-            alive = rest[(distinct[rest] < distinct[first]).any(axis=1)]
+    width = distinct.shape[1]
+    if width > 3:
+        kept = _front_of_many(distinct)
+    else:  # one and two columns are three of which some are equal everywhere
+        kept = _front_of_three([(row[1] if width > 1 else 0, row[-1]) for row in distinct.tolist()])
     return np.flatnonzero(np.isin(where.ravel(), kept))
+
+
+def _front_of_three(rows: list[tuple[Any, Any]]) -> list[int]:
+    """The front of rows that are sorted by a first column, by the other two: those of the earlier rows form a staircase."""
+    kept: list[int] = []
+    ups: list[Any] = []  # rising
+    downs: list[Any] = []  # falling: the least third column among rows with at most this second one
+    for number, (second, third) in enumerate(rows):
+        place = bisect_right(ups, second)
+        if place and downs[place - 1] <= third:
+            continue
+        kept.append(number)
+        start = place - 1 if place and ups[place - 1] == second else place
+        end = start
+        while end < len(ups) and downs[end] >= third:
+            end += 1
+        ups[start:end], downs[start:end] = [second], [third]
+    return kept
+
+
+def _front_of_many(distinct: Any) -> list[int]:
+    """Each row in turn removes those that it beats. In the worst case, where nothing beats anything, all pairs are looked at."""
+    import numpy as np
+
+    kept: list[int] = []
+    alive = np.arange(len(distinct))
+    while alive.size:
+        first, rest = alive[0], alive[1:]
+        kept.append(int(first))
+        alive = rest[(distinct[rest] < distinct[first]).any(axis=1)]
+    return kept
 
 
 def _distinct(values: Any) -> tuple[Any, Any]:
