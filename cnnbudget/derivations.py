@@ -42,7 +42,9 @@ class _Operator(Enum):
 
 @frozen
 class Calculation:
-    r"""A calculation with ints. Make one with :func:`number`, :func:`total`, :func:`product` and their like.
+    r"""A calculation with ints.
+
+    Make one with :func:`~cnnbudget.derivations.number`, :func:`~cnnbudget.derivations.total` and their like.
 
     Example:
         >>> found = total(floor(difference(total(56, 1, 1), 3), 2), 1)
@@ -52,7 +54,7 @@ class Calculation:
         \left\lfloor \frac{56 + 1 + 1 - 3}{2} \right\rfloor + 1
     """
 
-    _operator: _Operator
+    _operator: Enum
     _parts: tuple[Any, ...]
 
     @property

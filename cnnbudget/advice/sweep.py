@@ -33,8 +33,8 @@ from cnnbudget.memory.devices import DataParallel
 from cnnbudget.memory.scenario import Inference, Scenario, Training
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-    from concurrent.futures import Executor
     from typing import SupportsIndex
 
     import numpy as np
@@ -55,7 +55,7 @@ def sweep(
     *,
     batch: Iterable[SupportsIndex] | SupportsIndex | None = None,
     input_size: Any = None,
-    executor: Executor | None = None,
+    executor: concurrent.futures.Executor | None = None,
     progress: Callable[[int, int], object] | bool | None = None,
     **axes: Any,
 ) -> Sweep:
@@ -209,7 +209,10 @@ def _variant(scenario: Scenario, changed: dict[str, list[Any]], values: tuple[An
 
 
 def _findings(
-    designs: list[Design], variants: list[_Variant], batches: np.ndarray[Any, Any], executor: Executor | None
+    designs: list[Design],
+    variants: list[_Variant],
+    batches: np.ndarray[Any, Any],
+    executor: concurrent.futures.Executor | None,
 ) -> Generator[Finding]:
     """Runs the tasks; yields the findings in order, whatever the order in which they come.
 
@@ -249,7 +252,7 @@ def _grouped(results: Iterator[tuple[Finding, ...]], count: int) -> Iterator[tup
         yield (*first, *[finding for _ in range(count - 1) for finding in next(results)])
 
 
-def _submitted(executor: Executor, tasks: Sequence[Task]) -> Iterator[tuple[Finding, ...]]:
+def _submitted(executor: concurrent.futures.Executor, tasks: Sequence[Task]) -> Iterator[tuple[Finding, ...]]:
     """Submits all tasks, and yields the results in order. What a worker that died has not done fails with its error."""
     futures: list[Any] = []
     try:
