@@ -115,7 +115,7 @@ class Sweep:
         return self._take(chosen)
 
     def fits(self, budget: SupportsIndex | str) -> Sweep:
-        """The points whose peak fits a budget.
+        """The points whose peak fits a budget, or what is reserved where an allocator was told.
 
         Args:
             budget: Bytes of one device.
@@ -127,8 +127,8 @@ class Sweep:
             InvalidTypeError: For a float, NaN included.
             InvalidValueError: If the budget cannot be read.
         """
-        limit, peaks = parse_bytes(budget), self["peak"]
-        return self._take(_filled(peaks <= limit))
+        limit, sizes = parse_bytes(budget), self["reserved" if "reserved" in self.columns else "peak"]
+        return self._take(_filled(sizes <= limit))
 
     @property
     def failed(self) -> Sweep:

@@ -350,6 +350,9 @@ def test_an_allocator_reserves() -> None:
         there = NET.profile(scenario.evolve(batch=batch, allocator=CachingAllocator()))
         assert row["reserved"] == there.reserved > row["peak"] == there.peak
     assert rows[0]["reserved"] is None
+    reserved = [row["reserved"] for row in rows[1:]]
+    assert found.fits(min(reserved) - 1)["batch"].tolist() == []  # though every peak is less
+    assert found.fits(max(reserved))["batch"].tolist() == [4, 5]
     both = NET.sweep(scenario, batch=4, allocator=[scenario.allocator, CachingAllocator()])
     assert both["reserved"][0] == both["peak"][0]
     assert "reserved" not in NET.sweep(scenario).columns
