@@ -115,6 +115,13 @@ def live(session: nox.Session) -> None:
 
 
 @nox.session
+def extras(session: nox.Session) -> None:
+    """Hand results to pandas, polars, Arrow and tqdm, and run a sweep on a local Dask cluster."""
+    install_wheel(session, *group("extras"), extra="[arrow,dask,pandas,polars,progress,testing]")
+    session.run("python", "-m", "pytest", "tests/extras", *session.posargs, env=INSTALLED_ONLY)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run every benchmark."""
     scripts = sorted((ROOT / "benchmarks").glob("*.py"))

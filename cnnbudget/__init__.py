@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cnnbudget.advice.compare import Comparison as Comparison
+    from cnnbudget.advice.conventions import Convention as Convention
+    from cnnbudget.advice.conventions import Conventions as Conventions
+    from cnnbudget.advice.conventions import conventions as conventions
+    from cnnbudget.advice.diff import Change as Change
+    from cnnbudget.advice.diff import NetworkDiff as NetworkDiff
+    from cnnbudget.advice.diff import diff as diff
     from cnnbudget.advice.explain import Derivation as Derivation
+    from cnnbudget.advice.explain import explain as explain
     from cnnbudget.advice.explain import explain_parameters as explain_parameters
     from cnnbudget.advice.fit import Advice as Advice
     from cnnbudget.advice.fit import Option as Option
@@ -22,6 +29,10 @@ if TYPE_CHECKING:
     from cnnbudget.advice.remedies import Remedy as Remedy
     from cnnbudget.advice.remedies import RemoveLayer as RemoveLayer
     from cnnbudget.advice.remedies import SmallerBatch as SmallerBatch
+    from cnnbudget.advice.scenarios import ScenarioComparison as ScenarioComparison
+    from cnnbudget.advice.sweep import sweep as sweep
+    from cnnbudget.advice.sweep_result import Pivot as Pivot
+    from cnnbudget.advice.sweep_result import Sweep as Sweep
     from cnnbudget.analysis.costs import CostTable as CostTable
     from cnnbudget.analysis.costs import CostVisitor as CostVisitor
     from cnnbudget.analysis.costs import NodeCost as NodeCost
@@ -39,6 +50,9 @@ if TYPE_CHECKING:
     from cnnbudget.analysis.visitor import Visitor as Visitor
     from cnnbudget.analysis.visitor import visits as visits
     from cnnbudget.analysis.walk import walk as walk
+    from cnnbudget.derivations import Calculation as Calculation
+    from cnnbudget.derivations import Derived as Derived
+    from cnnbudget.derivations import Explanation as Explanation
     from cnnbudget.dtypes import AMP_BF16 as AMP_BF16
     from cnnbudget.dtypes import AMP_FP16 as AMP_FP16
     from cnnbudget.dtypes import BF16 as BF16
@@ -81,6 +95,7 @@ if TYPE_CHECKING:
     from cnnbudget.graph.edit import replace_layers as replace_layers
     from cnnbudget.graph.edit import subnetwork as subnetwork
     from cnnbudget.graph.edit import swap_head as swap_head
+    from cnnbudget.graph.edit import with_input_shape as with_input_shape
     from cnnbudget.graph.idioms import separable_conv as separable_conv
     from cnnbudget.graph.nodes import Input as Input
     from cnnbudget.graph.nodes import Network as Network
@@ -217,9 +232,31 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "advice.scenarios": ("ScenarioComparison",),
+    "advice.diff": (
+        "diff",
+        "Change",
+        "NetworkDiff",
+    ),
+    "advice.conventions": (
+        "conventions",
+        "Convention",
+        "Conventions",
+    ),
+    "derivations": (
+        "Calculation",
+        "Derived",
+        "Explanation",
+    ),
+    "advice.sweep_result": (
+        "Sweep",
+        "Pivot",
+    ),
+    "advice.sweep": ("sweep",),
     "advice.compare": ("Comparison",),
     "advice.explain": (
         "Derivation",
+        "explain",
         "explain_parameters",
     ),
     "advice.fit": (
@@ -311,6 +348,7 @@ _HOMES = {
         "replace_layers",
         "subnetwork",
         "swap_head",
+        "with_input_shape",
     ),
     "graph.idioms": ("separable_conv",),
     "graph.nodes": (
@@ -507,6 +545,21 @@ __all__ = [
     "ArenaReport",
     "Arena",
     "Checkpoint",
+    "ScenarioComparison",
+    "NetworkDiff",
+    "Change",
+    "diff",
+    "Conventions",
+    "Convention",
+    "conventions",
+    "Explanation",
+    "Derived",
+    "Calculation",
+    "explain",
+    "with_input_shape",
+    "Pivot",
+    "Sweep",
+    "sweep",
     "im2col_bytes",
     "im2col",
     "optimizer",

@@ -5,16 +5,23 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from attrs import frozen
 
-from cnnbudget.advice.compare import Comparison
+from cnnbudget.advice.compare import Comparison, named_networks
 from cnnbudget.advice.compare import compare as compare_networks
+from cnnbudget.advice.conventions import Conventions, conventions
+from cnnbudget.advice.diff import NetworkDiff, diff
+from cnnbudget.advice.explain import explain
 from cnnbudget.advice.fit import Advice, fit
+from cnnbudget.advice.scenarios import ScenarioComparison, compare_scenarios
+from cnnbudget.advice.sweep import sweep
+from cnnbudget.advice.sweep_result import Sweep
 from cnnbudget.analysis.costs import CostTable, costs, costs_of
 from cnnbudget.analysis.dense import DenseEquivalent, dense_equivalent
 from cnnbudget.analysis.receptive import ReceptiveField, receptive_field
+from cnnbudget.derivations import Explanation
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.block import Block, Part, Verbs, check_parts
 from cnnbudget.graph.build import Checker, Root, build
@@ -23,6 +30,7 @@ from cnnbudget.graph.shapes import applications
 from cnnbudget.layers.base import Layer
 from cnnbudget.memory.order import reorder_network
 from cnnbudget.memory.profile import MemoryProfile, profile
+from cnnbudget.memory.retention import Autograd
 from cnnbudget.memory.scenario import Inference, Scenario, Training
 from cnnbudget.render.summary import Summary, summary
 from cnnbudget.tensors import Shape, TensorSpec
@@ -38,6 +46,7 @@ __all__ = ["Net", "compare"]
 
 _INFERENCE = Inference()
 _TRAINING = Training(32)
+_EXPLAINED = Training(retention=Autograd())
 
 
 @frozen(eq=False, repr=False, init=False)
@@ -286,6 +295,22 @@ class Net(Verbs):
         found = self.profile(scenario.evolve(order="optimal"))
         return Net.from_network(reorder_network(self.network, found.lifetimes.schedule))
 
+    def sweep(self, scenario: Scenario, **axes: Any) -> Sweep:
+        """Computes memory at every combination of batches, input sizes, precisions, ...; see :func:`cnnbudget.sweep`."""
+        return sweep(self.network, scenario, **axes)
+
+    def diff(self, after: Net | Network, scenario: Scenario = _TRAINING) -> NetworkDiff:
+        """Finds what changed from this net to another, layer by layer; see :func:`cnnbudget.diff`."""
+        return diff(self, after, scenario)
+
+    def conventions(self, *, functions: str | Iterable[str] = ()) -> Conventions:
+        """Works out what other tools would print for the net; see :func:`cnnbudget.conventions`."""
+        return conventions(self.network, functions=functions)
+
+    def explain(self, name: str | None = None, scenario: Scenario = _EXPLAINED) -> Explanation:
+        """Derives every number of a node, or of the whole net, with the numbers substituted; see :func:`cnnbudget.explain`."""
+        return explain(self.network, name, scenario)
+
     def dense_equivalent(self) -> DenseEquivalent:
         """Counts what the convolutions would cost without sharing; see :func:`cnnbudget.dense_equivalent`."""
         return dense_equivalent(self.network)
@@ -336,12 +361,31 @@ def _restore(root: Root, parts: tuple[Part, ...]) -> Net:
     return net.then(*parts) if parts else net
 
 
+@overload
 def compare(
     *nets: Net | Network | Mapping[str, Net | Network],
     names: Sequence[str] | None = None,
     inference: Scenario = _INFERENCE,
     training: Scenario = _TRAINING,
-) -> Comparison:
+    scenarios: None = None,
+) -> Comparison: ...
+
+
+@overload
+def compare(
+    *nets: Net | Network | Mapping[str, Net | Network],
+    names: Sequence[str] | None = None,
+    scenarios: Sequence[Scenario] | Mapping[str, Scenario],
+) -> ScenarioComparison: ...
+
+
+def compare(
+    *nets: Net | Network | Mapping[str, Net | Network],
+    names: Sequence[str] | None = None,
+    inference: Scenario = _INFERENCE,
+    training: Scenario = _TRAINING,
+    scenarios: Sequence[Scenario] | Mapping[str, Scenario] | None = None,
+) -> Comparison | ScenarioComparison:
     """Compares networks: depth, parameters, multiply-accumulates, modules, skip connections, receptive field, memory.
 
     Args:
@@ -349,9 +393,11 @@ def compare(
         names: How to call them, in their order.
         inference: How they run; one sample in 32 bits unless told.
         training: How they are trained; a batch of 32 in 32 bits, with everything kept, unless told.
+        scenarios: Scenarios to compare instead, as a list or by name: what each does to the memory of every network.
 
     Returns:
-        The comparison, one column a network; its facts are computed from the graphs.
+        The comparison, one column a network; its facts are computed from the graphs. With ``scenarios`` a
+        :class:`ScenarioComparison`, one column for every network in every scenario.
 
     Raises:
         InvalidTypeError: If something else than nets and networks is given.
@@ -365,11 +411,13 @@ def compare(
         >>> [row for row in table.rows() if row["fact"] == "parameters"]
         [{'fact': 'parameters', 'LeNet-5': 61706, 'ResNet-18': 11689512}]
     """
-    if len(nets) == 1 and isinstance(nets[0], Mapping):
-        named = {name: _network_of(net) for name, net in nets[0].items()}
-        return compare_networks(named, names=names, inference=inference, training=training)
-    return compare_networks(*map(_network_of, nets), names=names, inference=inference, training=training)
+    given: tuple[Any, ...] = tuple(map(_network_of, nets))
+    if scenarios is not None:
+        return compare_scenarios(named_networks(given, names), scenarios)
+    return compare_networks(*given, names=names, inference=inference, training=training)
 
 
 def _network_of(net: Any) -> Any:
+    if isinstance(net, Mapping):
+        return {name: _network_of(each) for name, each in net.items()}
     return net.network if isinstance(net, Net) else net

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cnnbudget.tensors import Shape
 
-__all__ = ["ComparedNetwork", "Comparison", "compare"]
+__all__ = ["ComparedNetwork", "Comparison", "compare", "named_networks"]
 
 _FACT = "fact"
 _INFERENCE = Inference()
@@ -183,7 +183,7 @@ def compare(
         >>> [(row["fact"], row["small"]) for row in table.rows()][-5:-2]
         [('receptive field at the end', (7, 7)), ('effective stride at the end', (2, 2)), ('inference peak, batch 1', Bytes(23080))]
     """
-    named = _named(networks, names)
+    named = named_networks(networks, names)
     for scenario, trains, word in ((inference, False, "inference"), (training, True, "training")):
         if isinstance(scenario, Scenario) and scenario.trains is not trains:
             raise InvalidValueError(
@@ -194,7 +194,20 @@ def compare(
     return Comparison(tuple([_column(name, network, inference, training) for name, network in named]))
 
 
-def _named(networks: tuple[Any, ...], names: Sequence[str] | None) -> list[tuple[str, Network]]:
+def named_networks(networks: tuple[Any, ...], names: Sequence[str] | None) -> list[tuple[str, Network]]:
+    """Gives networks their names: those of a mapping, those that are told, or numbers.
+
+    Args:
+        networks: Networks, or one mapping of names to them.
+        names: How to call them.
+
+    Returns:
+        Names and networks.
+
+    Raises:
+        InvalidTypeError: If something else than networks is given.
+        InvalidValueError: If there is no network, or names do not fit.
+    """
     if len(networks) == 1 and isinstance(networks[0], Mapping):
         if names is not None:
             raise InvalidValueError(

@@ -18,8 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cnnbudget.graph.block import Part
+    from cnnbudget.tensors import Shape
 
-__all__ = ["insert_after", "remove_node", "rename", "replace_layer", "replace_layers", "subnetwork", "swap_head"]
+__all__ = [
+    "insert_after",
+    "remove_node",
+    "rename",
+    "replace_layer",
+    "replace_layers",
+    "subnetwork",
+    "swap_head",
+    "with_input_shape",
+]
 
 
 def _checked(network: Network) -> Network:
@@ -269,3 +279,41 @@ def swap_head(network: Network, at: str, *parts: Part) -> Network:
     """
     check_network(network, "swap_head()")
     return _checked(build(subnetwork(network, at), check_parts(parts, "swap_head()")))
+
+
+def with_input_shape(network: Network, shape: Shape | Mapping[str, Shape]) -> Network:
+    """Gives a network inputs of another shape; every layer stays, and all shapes follow.
+
+    Args:
+        network: The network.
+        shape: ``(C, *spatial)`` of its only input, or shapes by the names of inputs; inputs that are not named stay.
+
+    Returns:
+        A new network.
+
+    Raises:
+        InvalidValueError: If one shape is given for several inputs.
+        UnknownNameError: If no input has a name.
+        ShapeError: If a layer cannot be applied any more; the error names the node.
+
+    Example:
+        >>> from cnnbudget import Conv, GlobalAvgPool, Linear, Net, specs
+        >>> network = Net.input(3, 32, 32).then(Conv(8, 3), GlobalAvgPool(), Linear(10)).network
+        >>> specs(with_input_shape(network, (3, 64, 48)))["conv"].shape
+        (8, 62, 46)
+    """
+    check_network(network, "with_input_shape()")
+    names = [source.name for source in network.inputs]
+    if not isinstance(shape, Mapping):
+        if len(names) > 1:
+            raise InvalidValueError(
+                "with_input_shape() needs a shape for each of several inputs",
+                got=shorten(shape),
+                expected=f"a mapping of some of {', '.join(map(repr, names))} to shapes",
+            )
+        shape = {names[0]: shape}
+    for name in shape:
+        if name not in names:
+            raise UnknownNameError("no input has this name", got=shorten(name), hint=did_you_mean(name, names))
+    inputs = tuple(evolve(source, shape=shape.get(source.name, source.shape)) for source in network.inputs)
+    return _checked(evolve(network, inputs=inputs))

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from cnnbudget.checks import exact_int, int_from, is_int
+from cnnbudget.checks import exact_int, int_from, is_int, short_repr
 
 __all__ = ["DataParallel"]
 
@@ -15,7 +15,7 @@ def _is_level(instance: Any, attribute: Attribute[Any], value: Any) -> None:
     exact_int(value, f"{type(instance).__name__}.{attribute.name}", 0, 3)
 
 
-@frozen
+@frozen(repr=False)
 class DataParallel:
     """Every device runs the whole network on a share of the batch; the fullest has ``ceil(batch / count)`` samples.
 
@@ -33,6 +33,9 @@ class DataParallel:
 
     count: int = field(default=1, converter=int_from, validator=is_int())
     zero: int = field(default=0, kw_only=True, converter=int_from, validator=_is_level)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def share(self, batch: int) -> int:
         """Samples on the fullest device.

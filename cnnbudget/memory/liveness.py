@@ -11,10 +11,11 @@ from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import ConformanceError, shorten
 from cnnbudget.memory.schedule import Phase, Schedule
+from cnnbudget.planning.envelope import upper_envelope
 from cnnbudget.planning.intervals import live_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
 __all__ = ["Liveness", "liveness"]
 
@@ -58,12 +59,11 @@ class Liveness:
         Returns:
             One exact int a step.
         """
-        return self._live_of(roles, batch, ())
+        return self._live_of([storage.role in roles for storage in self.schedule.storages], batch)
 
-    def _live_of(self, roles: frozenset[Role], batch: int, without: Collection[int]) -> list[int]:
+    def _live_of(self, counted: Sequence[bool], batch: int) -> list[int]:
         batch = exact_int(batch, "batch")
-        storages = self.schedule.storages
-        chosen = [number for number, storage in enumerate(storages) if storage.role in roles and number not in without]
+        chosen = [number for number, counts in enumerate(counted) if counts]
         return live_sizes(
             [self.births[number] for number in chosen],
             [self.deaths[number] for number in chosen],
@@ -73,16 +73,34 @@ class Liveness:
 
     def activation_bytes(self, batch: int) -> list[int]:
         """Bytes of activations, their gradients, saved extras and temporaries alive at each step, without an update's."""
-        steps = self.schedule.steps
-        update = {number for step in steps if step.phase is Phase.UPDATE for number in step.writes}
-        return self._live_of(_OF_SAMPLES, batch, update)
+        return self._live_of(self._of_samples, batch)
+
+    @cached_property
+    def _of_samples(self) -> tuple[bool, ...]:
+        """Which storages belong to samples: by role, but for the temporaries of an update."""
+        update = {number for step in self.schedule.steps if step.phase is Phase.UPDATE for number in step.writes}
+        return tuple(
+            [
+                storage.role in _OF_SAMPLES and number not in update
+                for number, storage in enumerate(self.schedule.storages)
+            ]
+        )
+
+    @cached_property
+    def activation_envelope(self) -> tuple[tuple[int, int, int], ...]:
+        """The same as :attr:`envelope` for activations, their gradients and saved extras."""
+        return upper_envelope(self._bits_of(self._of_samples))
 
     @cached_property
     def bits(self) -> tuple[tuple[int, int], ...]:
         """Live bits at each step as ``(fixed, per sample)``: exact, and the bytes but for rounding of formats below a byte."""
+        return self._bits_of([True] * len(self.schedule.storages))
+
+    def _bits_of(self, counted: Sequence[bool]) -> tuple[tuple[int, int], ...]:
         storages, steps = self.schedule.storages, len(self.schedule.steps)
-        fixed = [storage.fixed * storage.dtype.bits for storage in storages]
-        per_sample = [storage.per_sample * storage.dtype.bits for storage in storages]
+        sizes = [storage.dtype.bits * counts for storage, counts in zip(storages, counted, strict=True)]
+        fixed = [storage.fixed * size for storage, size in zip(storages, sizes, strict=True)]
+        per_sample = [storage.per_sample * size for storage, size in zip(storages, sizes, strict=True)]
         return tuple(
             zip(
                 live_sizes(self.births, self.deaths, fixed, steps),
@@ -97,21 +115,7 @@ class Liveness:
 
         From its first batch to the next line's, a line is the highest of all: the peak there is ``fixed + per sample * batch``.
         """
-        steepest: dict[int, int] = {}
-        for fixed, per_sample in self.bits:
-            steepest[per_sample] = max(fixed, steepest.get(per_sample, 0))
-        hull: list[tuple[int, int, int]] = []
-        for slope, fixed in sorted(steepest.items()):
-            start = 0
-            while hull:
-                first, other_fixed, other_slope = hull[-1]
-                # The first batch at which this line is at least as high as the other.
-                start = max(0, -((fixed - other_fixed) // (slope - other_slope)))
-                if start > first:
-                    break
-                hull.pop()
-            hull.append((start if hull else 0, fixed, slope))
-        return tuple(hull)
+        return upper_envelope(self.bits)
 
 
 def liveness(schedule: Schedule) -> Liveness:

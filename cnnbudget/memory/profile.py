@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnnbudget.analysis.costs import CostTable, costs
+from cnnbudget.derivations import Explanation
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.memory.allocator import AllocatorReport, Ideal
 from cnnbudget.memory.arena import ArenaReport
+from cnnbudget.memory.derive import explain_profile
 from cnnbudget.memory.limits import BatchLimit, batch_limit
 from cnnbudget.memory.liveness import Liveness, liveness
 from cnnbudget.memory.optimizer_torch import SGD
@@ -169,6 +171,19 @@ class MemoryProfile:
             The batch makes 100% of it: one sample less is 963.25 KiB less.
         """
         return why(self)
+
+    def explain(self) -> Explanation:
+        """Derives the peak: the bytes of every storage alive there, of every role, and their sum, with the numbers substituted.
+
+        Returns:
+            One derivation a number; it prints as text, as HTML and as LaTeX.
+
+        Example:
+            >>> from cnnbudget import Conv, Inference, Net
+            >>> print(Net.input(3, 8, 8).then(Conv(4, 3, bias=False)).profile(Inference(2)).explain()["peak"])
+            peak = 432 + 2,688 = 3,120
+        """
+        return explain_profile(self)
 
     @cached_property
     def _affine(self) -> tuple[int, int]:

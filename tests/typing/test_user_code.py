@@ -9,9 +9,12 @@ from cnnbudget import (
     Advice,
     Block,
     Bytes,
+    Comparison,
     Conv,
     CostTable,
+    Derived,
     ElementwiseLayer,
+    Explanation,
     FreeAfterUse,
     Inference,
     Input,
@@ -21,21 +24,28 @@ from cnnbudget import (
     MemoryProfile,
     Net,
     Network,
+    NetworkDiff,
     Node,
     NodeCost,
+    Pivot,
     ReLU,
     Role,
     Scenario,
+    ScenarioComparison,
     Step,
     Summary,
+    Sweep,
     TensorSpec,
     Training,
     Use,
     Visitor,
+    compare,
     costs,
+    diff,
     max_batch,
     profile,
     specs,
+    sweep,
     visits,
     walk,
 )
@@ -105,6 +115,24 @@ def test_extensions() -> None:
     assert answers["relu"] == 2
     check_layer(Swish(), (3, 8))
     check_policy(FreeAfterUse())
+
+
+def test_sweeps_comparisons_and_explanations() -> None:
+    net = Net.input(3, 8, 8).then(Conv(4, 3))
+    found = net.sweep(Training(), batch=range(1, 9), precision=["FP32", "FP16"])
+    assert_type(found, Sweep)
+    assert_type(sweep(net, Inference()), Sweep)
+    assert_type(found.pareto("peak", maximise="batch"), Sweep)
+    assert_type(found.pivot("batch", "precision"), Pivot)
+    assert_type(compare(net, net.network), Comparison)
+    assert_type(compare({"a": net}, scenarios=[Training(1), Training(2)]), ScenarioComparison)
+    assert_type(compare(net, scenarios={"run": Inference()})["run"], MemoryProfile)
+    changed = diff(net, net.then(ReLU()).network)
+    assert_type(changed, NetworkDiff)
+    assert_type([change.peak for change in changed], list[Bytes])
+    assert_type(net.explain("conv"), Explanation)
+    assert_type(net.profile(Inference()).explain()["peak"], Derived)
+    assert_type(net.conventions()["thop", "macs"].value, int)
 
 
 def test_mistakes_that_a_type_checker_finds() -> None:

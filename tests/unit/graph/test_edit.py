@@ -7,6 +7,8 @@ from cnnbudget import (
     Conv,
     Flatten,
     GlobalAvgPool,
+    Input,
+    InvalidTypeError,
     InvalidValueError,
     Linear,
     MaxPool,
@@ -24,6 +26,7 @@ from cnnbudget import (
     specs,
     subnetwork,
     swap_head,
+    with_input_shape,
 )
 
 NETWORK = (
@@ -177,3 +180,25 @@ def test_swap_head():
 def test_bad_edits(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_inputs_of_another_shape():
+    net = Net.input(3, 8, 8).then(Conv(4, 3), ReLU(), Flatten(), Linear(10))
+    changed = with_input_shape(net.network, (1, 9, 12))
+    assert changed.inputs == (Input("input", (1, 9, 12)),)
+    assert [node.layer for node in changed.nodes] == [node.layer for node in net.network.nodes]
+    assert specs(changed)["flatten"].shape == (4 * 7 * 10,)
+    assert net.network.inputs[0].shape == (3, 8, 8)
+    two = Net.inputs(a=(3, 8, 8), b=(3, 8, 8)).join("b", merge=Add()).network
+    assert with_input_shape(two, {"b": (3, 1, 1), "a": (3, 1, 1)}).inputs[1].shape == (3, 1, 1)
+    assert with_input_shape(net.network, {}) == net.network
+    with pytest.raises(
+        InvalidValueError, match=r"needs a shape for each of several inputs: got \(3, 8, 8\), .*'a', 'b'"
+    ):
+        with_input_shape(two, (3, 8, 8))
+    with pytest.raises(UnknownNameError, match=r"no input has this name: got 'inptu'; did you mean 'input'"):
+        with_input_shape(net.network, {"inptu": (3, 8, 8)})
+    with pytest.raises(ShapeError, match=r"larger than the padded input .*at node 'conv'"):
+        with_input_shape(net.network, (3, 2, 2))
+    with pytest.raises(InvalidTypeError, match=r"with_input_shape\(\) takes a network"):
+        with_input_shape(net, (3, 8, 8))

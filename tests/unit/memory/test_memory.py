@@ -608,3 +608,11 @@ def test_the_gradient_of_a_view_stays_a_view() -> None:
     net = Net.input(2, 8).then(Conv(2, 1)).branch(Conv(2, 1), Identity(), merge=Concat())
     steps = [str(step) for step in net.profile(Training(1, retention=Autograd())).steps]
     assert "accumulate of conv2" in steps
+
+
+@pytest.mark.parametrize("frames", ["ideal", "eager"])
+def test_a_loss_where_nothing_trains_has_no_backward_steps(frames: str) -> None:
+    net = Net.input(4, 2).then(ReLU())
+    found = net.profile(Training(1, retention=Autograd(), loss="cross_entropy", frames=frames))
+    assert [step.phase.value for step in found.steps] == ["load", "forward", "loss", "loss", "update"]
+    assert found.retained == 0
