@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGEST",
     "axes_from",
+    "exact_bool",
     "exact_int",
     "instance_of",
     "int_from",
@@ -125,12 +126,31 @@ def is_axes(least: int = 1) -> Validator:
     return check
 
 
+def exact_bool(value: Any, what: str) -> bool:
+    """Takes a bool: nothing else will do.
+
+    Args:
+        value: What the user gave.
+        what: How to call it.
+
+    Returns:
+        The bool.
+
+    Raises:
+        InvalidTypeError: If it is something else.
+
+    Example:
+        >>> exact_bool(True, "Conv.bias")
+        True
+    """
+    if not isinstance(value, bool):
+        raise InvalidTypeError(f"{what} must be a bool", got=shorten(value), expected="True or False")
+    return value
+
+
 def is_bool(instance: Any, attribute: Attribute[Any], value: Any) -> None:
     """Validates a bool: nothing else will do."""
-    if not isinstance(value, bool):
-        raise InvalidTypeError(
-            f"{_name_of(instance, attribute)} must be a bool", got=shorten(value), expected="True or False"
-        )
+    exact_bool(value, _name_of(instance, attribute))
 
 
 def is_number(least: float, most: float) -> Validator:

@@ -25,6 +25,7 @@ from cnnbudget.derivations import Explanation
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.block import Block, Part, Verbs, check_parts
 from cnnbudget.graph.build import Checker, Root, build
+from cnnbudget.graph.grown import Grown
 from cnnbudget.graph.nodes import Input, Network
 from cnnbudget.graph.shapes import applications
 from cnnbudget.layers.base import Layer
@@ -76,8 +77,8 @@ class Net(Verbs):
     _added: tuple[Part, ...]
     _applied: tuple[Application, ...]  # by the nodes of the root (if it is a network) and of these parts
     _output: TensorSpec
-    _taps: dict[str, TensorSpec]
-    _shared: dict[tuple[str, int], Application]
+    _taps: Grown[str, TensorSpec]
+    _shared: Grown[tuple[str, int], Application]
 
     def __init__(self, *_: object, **__: object) -> None:
         raise InvalidTypeError(
@@ -139,7 +140,8 @@ class Net(Verbs):
 
     @classmethod
     def _start(cls, sources: tuple[Input, ...]) -> Net:
-        return cls._of(sources, None, (), (), sources[0].spec, {source.name: source.spec for source in sources}, {})
+        taps = Grown({source.name: source.spec for source in sources})
+        return cls._of(sources, None, (), (), sources[0].spec, taps, Grown())
 
     @classmethod
     def from_network(cls, network: Network) -> Net:
@@ -168,7 +170,7 @@ class Net(Verbs):
         applied = applications(network)
         taps = {source.name: source.spec for source in network.inputs}
         taps |= {node.name: one.output for node, one in zip(network.nodes, applied, strict=True)}
-        return cls._of(network, None, (), applied, taps[network.outputs[0]], taps, {})
+        return cls._of(network, None, (), applied, taps[network.outputs[0]], Grown(taps), Grown())
 
     def then(self, *parts: Part, name: str | None = None, share: str | None = None) -> Net:
         """Appends layers and blocks.

@@ -14,7 +14,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Column", "html_table", "show", "text_table"]
+__all__ = ["Column", "html_table", "plain", "show", "text_table"]
 
 
 @frozen
@@ -49,11 +49,27 @@ def show(value: object) -> str:
     return str(value)
 
 
-def _plain(text: str) -> str:
-    """Replaces control and direction-changing characters: a hostile name must not rewrite a terminal's lines."""
+_UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def plain(text: str) -> str:
+    """Replaces control and direction-changing characters, line breaks, and halves of a character that cannot be written.
+
+    A hostile name must not rewrite a terminal's lines.
+
+    Args:
+        text: A name, or a line with names in it.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> plain("conv" + chr(27) + "[2J") == "conv\N{REPLACEMENT CHARACTER}[2J"
+        True
+    """
     if text.isascii() and text.isprintable():
         return text
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in {"Cc", "Cf"} else sign for sign in text)
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in _UNSHOWN else sign for sign in text)
 
 
 def _width(text: str) -> int:
@@ -87,8 +103,8 @@ def text_table(
     kept = list(rows)
     left_out = max(0, len(kept) - limit)
     head, tail = (kept[: limit // 2], kept[len(kept) - (limit - limit // 2) :]) if left_out else (kept, [])
-    cells = [[_plain(show(cell)) for cell in row] for row in (*head, *tail, *([total] if total is not None else []))]
-    titles = [column.title for column in columns]
+    cells = [[plain(show(cell)) for cell in row] for row in (*head, *tail, *([total] if total is not None else []))]
+    titles = [plain(column.title) for column in columns]
     widths = [max(map(_width, column)) for column in zip(titles, *cells, strict=True)]
 
     def line(row: Sequence[str]) -> str:
@@ -130,7 +146,7 @@ def html_table(
 
     def line(row: Sequence[object], tag: str) -> str:
         cells = (
-            f'<{tag} style="text-align:{"right" if column.right else "left"}">{html.escape(_plain(show(cell)))}</{tag}>'
+            f'<{tag} style="text-align:{"right" if column.right else "left"}">{html.escape(plain(show(cell)))}</{tag}>'
             for column, cell in zip(columns, row, strict=True)
         )
         return f"<tr>{''.join(cells)}</tr>"

@@ -10,16 +10,15 @@ from attrs import evolve, field, frozen
 
 from cnnbudget.analysis.visitor import Use, Visitor, missing_rule
 from cnnbudget.dtypes import FP32, Precision, Role
-from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, ShapeError, shorten
+from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, MissingRuleError, shorten
 from cnnbudget.graph.nodes import Input, Network, Node, check_network
-from cnnbudget.graph.shapes import applications, place_of
+from cnnbudget.graph.shapes import Application, applications, cannot_share, place_of
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.tensors import Footprint, Shape, TensorSpec, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from cnnbudget.graph.shapes import Application
     from cnnbudget.layers.base import Layer
     from cnnbudget.units import Bytes
 
@@ -340,12 +339,9 @@ def _without_shared(cost: NodeCost, found: Mapping[str, NodeCost]) -> NodeCost:
     if cost.node.shares is None:
         return cost
     owner = found[cost.node.shares]
-    if (owner.parameters, owner.buffers) != (cost.parameters, cost.buffers):
-        raise ShapeError(
-            f"this node cannot share the parameters of {owner.name!r}",
-            where=place_of(cost.node, cost.inputs),
-            got=f"parameters {cost.parameters}",
-            expected=f"{owner.parameters}, as {owner.node.layer} has on {owner.inputs[0].shape}",
-            hint="shared layers must have the same parameters: same kernel, same channels in and out",
+    theirs, mine = (owner.parameters, owner.buffers), (cost.parameters, cost.buffers)
+    if theirs != mine:
+        raise cannot_share(
+            cost.node, cost.inputs, mine, Application(owner.node.layer, owner.inputs, owner.output), theirs
         )
     return evolve(cost, parameters=(), buffers=())

@@ -24,7 +24,7 @@ from cnnbudget.analysis.walk import walk
 from cnnbudget.errors import InvalidTypeError, shorten
 from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.graph.shapes import specs
-from cnnbudget.tables import Column, html_table, show, text_table
+from cnnbudget.tables import Column, html_table, plain, show, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,7 +232,7 @@ class ReceptiveField:
         return columns, cells
 
     def _notes(self) -> list[str]:
-        notes = [str(found) for found in self.misaligned[:_MOST_NOTES]]
+        notes = [plain(str(found)) for found in self.misaligned[:_MOST_NOTES]]
         left_out = len(self.misaligned) - len(notes)
         return [*notes, f"... ({left_out:,} more)"] if left_out else notes
 

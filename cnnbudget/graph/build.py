@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, UnknownNameError, did_you_mean, shorten
 from cnnbudget.graph.block import At, Block, Branch, Join, Output, Repeat, Structure, Tap
+from cnnbudget.graph.grown import Grown
 from cnnbudget.graph.naming import Namer
 from cnnbudget.graph.nodes import Input, Network, Node
 from cnnbudget.graph.shapes import Applier
@@ -32,13 +33,17 @@ class _Writer(ABC, Generic[V]):
 
     Attributes:
         tip: The value at the end of the chain.
-        taps: The labelled values.
     """
 
-    def __init__(self, tip: V, taps: dict[str, V]) -> None:
+    def __init__(self, tip: V, taps: Grown[str, V]) -> None:
         self.tip = tip
-        self.taps = taps  # whoever gave it goes on with it: copied before it is changed
-        self._taps_are_own = False
+        self._before = taps
+        self._given: dict[str, V] = {}
+
+    @property
+    def taps(self) -> Grown[str, V]:
+        """The labelled values."""
+        return self._before.with_entries(self._given)
 
     def write(self, parts: Iterable[Part]) -> None:
         """Writes parts out.
@@ -91,7 +96,7 @@ class _Writer(ABC, Generic[V]):
                     ends.append(self.tip)
                 self.tip = self.use(part.merge, tuple(ends), scope, sharing)
             elif isinstance(part, Tap):
-                self._label(part.label, self.tip)
+                self._given[part.label] = self.tip
             elif isinstance(part, At):
                 self.leave(self.tip)
                 (self.tip,) = self._labelled((part.label,), scope)
@@ -102,7 +107,7 @@ class _Writer(ABC, Generic[V]):
                 if part.head is not None:
                     yield self._within(part.head, scope, sharing)
                 self.end(self.tip)
-                self._label(part.label, self.tip)
+                self._given[part.label] = self.tip
                 self.tip = start
             else:
                 raise InvalidTypeError(
@@ -114,23 +119,23 @@ class _Writer(ABC, Generic[V]):
         inner = scope if block.name is None else self.opened(scope, block.name)
         return self._run(block.parts, inner, sharing if block.share is None else _Sharing(block.share))
 
-    def _label(self, label: str, value: V) -> None:
-        if not self._taps_are_own:
-            self.taps, self._taps_are_own = dict(self.taps), True
-        self.taps[label] = value
-
     def _labelled(self, labels: Iterable[str], scope: str) -> list[V]:
-        taps = self.taps
+        given = self._given
         try:
-            return [taps[label] for label in labels]
-        except KeyError:
-            unknown = next(label for label in labels if label not in taps)
+            return [given[label] for label in labels]
+        except KeyError:  # then some are older
+            return [given[label] if label in given else self._older(label, scope) for label in labels]
+
+    def _older(self, label: str, scope: str) -> V:
+        value = self._before.get(label)
+        if value is None:
             raise UnknownNameError(
                 "no value has this label yet",
                 where=f"scope {scope[:-1]!r}" if scope else None,
-                got=shorten(unknown),
-                hint=did_you_mean(unknown, taps),
-            ) from None
+                got=shorten(label),
+                hint=did_you_mean(label, self.taps),
+            )
+        return value
 
 
 class _Sharing:
@@ -160,8 +165,7 @@ class Builder(_Writer[str]):
         tip, *self._outputs = root.outputs if isinstance(root, Network) else (self._inputs[0].name,)
         self._shared: dict[tuple[str, int], str] = {}
         self._left: list[str] = []
-        self._given: set[str] = set()
-        super().__init__(tip, {name: name for name in names})
+        super().__init__(tip, Grown({name: name for name in names}))
 
     def use(self, layer: Layer, inputs: tuple[str, ...], scope: str, sharing: _Sharing | None) -> str:
         """Adds a node."""
@@ -182,10 +186,6 @@ class Builder(_Writer[str]):
         """Remembers where the chain ended."""
         self._left.append(value)
 
-    def _label(self, label: str, value: str) -> None:
-        super()._label(label, value)
-        self._given.add(label)
-
     def network(self) -> Network:
         """Returns the network of what was written so far.
 
@@ -194,7 +194,7 @@ class Builder(_Writer[str]):
         """
         if self._left:
             reached = {name for node in self._nodes for name in node.inputs} | {source.name for source in self._inputs}
-            reached.update(self._outputs, [self.tip], [self.taps[label] for label in self._given])
+            reached.update(self._outputs, [self.tip], self._given.values())
             for name in self._left:
                 if name not in reached:
                     raise InvalidValueError(
@@ -219,11 +219,12 @@ class Checker(_Writer[TensorSpec]):
     """
 
     def __init__(
-        self, tip: TensorSpec, taps: dict[str, TensorSpec], shared: dict[tuple[str, int], Application]
+        self, tip: TensorSpec, taps: Grown[str, TensorSpec], shared: Grown[tuple[str, int], Application]
     ) -> None:
         super().__init__(tip, taps)
         self._applier = Applier()
-        self.shared = shared  # copied before it is changed, like the taps
+        self._shared_before = shared
+        self._shared: dict[tuple[str, int], Application] = {}
         self.applied: list[Application] = []
         self.doubtful = False
 
@@ -235,14 +236,19 @@ class Checker(_Writer[TensorSpec]):
             self._share((sharing.word, sharing.next()), one)
         return one.output
 
+    @property
+    def shared(self) -> Grown[tuple[str, int], Application]:
+        """The first uses of layers whose parameters are shared, with those that were added."""
+        return self._shared_before.with_entries(self._shared)
+
     def leave(self, value: TensorSpec) -> None:
         """Takes note that something may have been left that nothing can reach: specs do not tell values apart."""
         self.doubtful = True
 
     def _share(self, place: tuple[str, int], one: Application) -> None:
-        first = self.shared.get(place)
+        first = self._shared.get(place) or self._shared_before.get(place)
         if first is None:
-            self.shared = {**self.shared, place: one}
+            self._shared[place] = one
         elif _state(first) != _state(one):
             self.doubtful = True
 

@@ -10,12 +10,12 @@ from attrs import evolve
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, UnknownNameError, did_you_mean, shorten
 from cnnbudget.graph.block import check_parts
 from cnnbudget.graph.build import build
-from cnnbudget.graph.nodes import Network, Node, check_network
-from cnnbudget.graph.shapes import specs
+from cnnbudget.graph.nodes import Network, Node, check_name, check_network
+from cnnbudget.graph.shapes import applications, check_sharing
 from cnnbudget.layers.base import Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from cnnbudget.graph.block import Part
     from cnnbudget.tensors import Shape
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def _checked(network: Network) -> Network:
-    specs(network)
+    check_sharing(network, applications(network))
     return network
 
 
@@ -120,7 +120,7 @@ def remove_node(network: Network, name: str) -> Network:
             "the only node cannot be removed", where=f"node {name!r}", expected="a network of two or more"
         )
     (before,) = node.inputs
-    rest = _without_owner([*network.nodes[:position], *network.nodes[position + 1 :]], name)
+    rest = _without_owners([*network.nodes[:position], *network.nodes[position + 1 :]], {name})
     return _checked(
         evolve(
             network,
@@ -137,16 +137,16 @@ def _redirect(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     return tuple(new if name == old else name for name in names)
 
 
-def _without_owner(nodes: Iterable[Node], name: str) -> list[Node]:
-    """Gives the parameters of a node that goes away to the first of those that shared them."""
-    heir: str | None = None
+def _without_owners(nodes: Iterable[Node], gone: Collection[str]) -> list[Node]:
+    """Gives the parameters of nodes that go away to the first of those that shared them."""
+    heirs: dict[str, str] = {}
     kept = []
     for node in nodes:
-        if node.shares != name:
+        if node.shares is None or node.shares not in gone:
             kept.append(node)
         else:
-            kept.append(evolve(node, shares=heir))
-            heir = heir or node.name
+            kept.append(evolve(node, shares=heirs.get(node.shares)))
+            heirs.setdefault(node.shares, node.name)
     return kept
 
 
@@ -168,6 +168,7 @@ def insert_after(network: Network, name: str, layer: Layer, *, new: str) -> Netw
         ShapeError: If a layer after it cannot be applied any more; the error names the node.
     """
     check_network(network, "insert_after()")
+    check_name(new, "insert_after(): new")
     position = -1 if any(source.name == name for source in network.inputs) else network.position(name)
     after = [
         evolve(node, inputs=_redirect(node.inputs, name, new)) if name in node.inputs else node
@@ -194,7 +195,7 @@ def rename(network: Network, names: Mapping[str, str]) -> Network:
     check_network(network, "rename()")
     if not isinstance(names, Mapping):
         raise InvalidTypeError("rename() takes a mapping", got=shorten(names), expected="for example {'conv': 'stem'}")
-    known = {source.name for source in network.inputs} | {node.name for node in network.nodes}
+    known = dict.fromkeys([source.name for source in network.inputs] + [node.name for node in network.nodes])
     for name in names:
         if name not in known:
             raise UnknownNameError("no node or input has this name", got=shorten(name), hint=did_you_mean(name, known))
@@ -242,16 +243,14 @@ def subnetwork(network: Network, *outputs: str) -> Network:
     last = max(network.position(name) for name in outputs)
     needed = set(outputs)
     kept: list[Node] = []
-    gone: list[str] = []
+    gone: set[str] = set()
     for node in reversed(network.nodes[: last + 1]):
         if node.name in needed:
             needed.update(node.inputs)
             kept.append(node)
         else:
-            gone.append(node.name)
-    nodes = kept[::-1]
-    for name in gone:
-        nodes = _without_owner(nodes, name) if any(node.shares == name for node in nodes) else nodes
+            gone.add(node.name)
+    nodes = _without_owners(reversed(kept), gone)
     return Network([source for source in network.inputs if source.name in needed], nodes, tuple(dict.fromkeys(outputs)))
 
 

@@ -220,10 +220,10 @@ class Network:
                 raise UnknownNameError("an output names no value", got=shorten(name), hint=did_you_mean(name, made))
 
     def _check_sharing(self) -> None:
-        owners: set[str] = set()
+        owners: dict[str, None] = {}  # in order, likewise
         for node in self.nodes:
             if node.shares is None:
-                owners.add(node.name)
+                owners[node.name] = None
             elif node.shares not in owners:
                 raise UnknownNameError(
                     "a node shares the parameters of a node that does not come before it, or that has none of its own",

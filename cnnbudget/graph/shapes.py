@@ -10,11 +10,22 @@ from cnnbudget.graph.nodes import check_network
 from cnnbudget.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from cnnbudget.graph.nodes import Network, Node
     from cnnbudget.layers.base import Layer
     from cnnbudget.tensors import Shape
 
-__all__ = ["Application", "Applier", "applications", "infer_layer", "place_of", "specs"]
+__all__ = [
+    "Application",
+    "Applier",
+    "applications",
+    "cannot_share",
+    "check_sharing",
+    "infer_layer",
+    "place_of",
+    "specs",
+]
 
 
 class Application(NamedTuple):
@@ -119,6 +130,61 @@ def applications(network: Network) -> tuple[Application, ...]:
         made[node.name] = one.output
         applied.append(one)
     return tuple(applied)
+
+
+def check_sharing(network: Network, applied: Iterable[Application]) -> None:
+    """Checks that nodes which share their parameters have the same ones, and the same buffers.
+
+    Args:
+        network: The network.
+        applied: What its nodes apply to what, in execution order.
+
+    Raises:
+        ShapeError: If they have not; the error names the node.
+    """
+    if all(node.shares is None for node in network.nodes):
+        return
+    found = {node.name: one for node, one in zip(network.nodes, applied, strict=True)}
+    for node in network.nodes:
+        if node.shares is not None:
+            owner, one = found[node.shares], found[node.name]
+            theirs, mine = _state(owner), _state(one)
+            if theirs != mine:
+                raise cannot_share(node, one.inputs, mine, owner, theirs)
+
+
+def _state(one: Application) -> tuple[object, object]:
+    return _items(one.layer.parameters(one.inputs)), _items(one.layer.buffers(one.inputs))
+
+
+def _items(facts: Mapping[str, object] | None) -> object:
+    return facts if facts is None else tuple(facts.items())
+
+
+def cannot_share(
+    node: Node,
+    inputs: tuple[TensorSpec, ...],
+    mine: tuple[object, object],
+    owner: Application,
+    theirs: tuple[object, object],
+) -> ShapeError:
+    """Makes the error of a node that shares the parameters of another one and has others.
+
+    Args:
+        node: The node.
+        inputs: Specs of its inputs.
+        mine: Its parameters, and its buffers.
+        owner: The other node's layer, and what it is applied to.
+        theirs: The same of the other node.
+    """
+    number, fact = (0, "parameters") if mine[0] != theirs[0] else (1, "buffers")
+    return ShapeError(
+        f"this node cannot share the parameters of {node.shares!r}",
+        where=place_of(node, inputs),
+        got=f"{fact} {mine[number]}",
+        expected=f"{theirs[number]}, as {owner.layer} has on {owner.inputs[0].shape}",
+        hint="shared layers must have the same parameters: same kernel, same channels in and out",
+    )
 
 
 def specs(network: Network) -> dict[str, TensorSpec]:

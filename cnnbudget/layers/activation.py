@@ -97,7 +97,7 @@ class _FromCopy(_Overwriting):
 
 @frozen(repr=False)
 class ReLU(_Overwriting):
-    """``max(0, x)``.
+    """``max(0, x)``. Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
 
     Args:
         inplace: Whether it overwrites its input's storage instead of taking one of its own.
@@ -323,12 +323,12 @@ class Softplus(_FromInput):
 
 @frozen(repr=False)
 class Sigmoid(_FromOutput):
-    """``1 / (1 + exp(-x))``."""
+    """``1 / (1 + exp(-x))``, the logistic function. Source: Rumelhart, Hinton and Williams (1986)."""
 
 
 @frozen(repr=False)
 class Tanh(_FromOutput):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent, ``(exp(x) - exp(-x)) / (exp(x) + exp(-x))``. Source: LeCun et al., "Efficient backprop" (1998)."""
 
 
 @frozen(repr=False)
@@ -348,7 +348,7 @@ class _AlongAxis(_FromOutput):
 
 @frozen(repr=False)
 class Softmax(_AlongAxis):
-    """Exponentials that sum to one along an axis.
+    """Exponentials that sum to one along an axis: ``exp(x) / sum(exp(x))``. Source: Bridle (1990).
 
     Args:
         axis: The axis of one sample; 0 is the channels. Negative axes count from the end.
@@ -358,6 +358,8 @@ class Softmax(_AlongAxis):
 @frozen(repr=False)
 class LogSoftmax(_AlongAxis):
     """The logarithm of :class:`~cnnbudget.Softmax`, computed in one operation: ``x - ln(sum(exp(x)))`` along an axis.
+
+    Source: PyTorch's ``log_softmax``.
 
     Args:
         axis: The axis of one sample; 0 is the channels. Negative axes count from the end.

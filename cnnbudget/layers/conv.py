@@ -73,8 +73,9 @@ def _excess(value: TensorSpec, padded: TensorSpec | None, needs: tuple[bool, ...
 class Conv(Layer):
     """A convolution over any number of spatial axes; the rank comes from the input.
 
-    Input ``(C, *spatial)``, output ``(filters, *spatial')``. Parameters: a weight of ``(filters, C / groups, *kernel)`` and a
-    bias of ``(filters,)``. Multiply-accumulates: one per weight and output position, bias additions not counted.
+    Input ``(C, *spatial)``, output ``(filters, *spatial')`` with ``floor((n + before + after - window) / stride) + 1`` per axis;
+    the window spans ``dilation * (kernel - 1) + 1``. Parameters: a weight of ``(filters, C / groups, *kernel)`` and a bias of
+    ``(filters,)``. Multiply-accumulates: one per weight and output position, bias additions not counted.
     Source: Dumoulin and Visin (2016); ``"same"`` is TensorFlow's rule.
 
     A training step keeps the input, or what PyTorch 2.13 convolves in its place (measured): with ``padding="same"`` at stride 1

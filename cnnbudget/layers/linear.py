@@ -29,7 +29,7 @@ class Linear(Layer):
 
     With an ``axis`` the same weights act at every position of the other axes, and the multiply-accumulates count each of them;
     ``axis=-1`` is PyTorch's ``nn.Linear``. Along an axis that is not the last, PyTorch 2.13 moves it there: what it then keeps is
-    a copy of the input (measured).
+    a copy of the input (measured). Source: PyTorch's ``Linear``.
 
     Args:
         features: Outputs of the layer.

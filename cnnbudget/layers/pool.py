@@ -36,7 +36,8 @@ __all__ = [
 class WindowPool(StatelessLayer):
     """The base of pooling over windows.
 
-    Input ``(C, *spatial)``, output ``(C, *spatial')``. Explicit padding is at most half of the kernel, as in PyTorch.
+    Input ``(C, *spatial)``, output ``(C, *spatial')`` sized as by a :class:`~cnnbudget.Conv`; ``ceil_mode`` rounds up instead of
+    down. Explicit padding is at most half of the kernel, as in PyTorch.
 
     Args:
         kernel: Size of the window: one int, or one per spatial axis.
@@ -78,6 +79,8 @@ class WindowPool(StatelessLayer):
 class MaxPool(WindowPool):
     """Max pooling. A training step also writes the index of every maximum (int64), which backward needs.
 
+    Input ``(C, *spatial)``, output ``(C, *spatial')`` sized as by a :class:`~cnnbudget.Conv`. Source: PyTorch's ``MaxPool2d``.
+
     Args:
         kernel: Size of the window: one int, or one per spatial axis.
         stride: Step of the window; ``None`` is the kernel.
@@ -110,7 +113,10 @@ class MaxPool(WindowPool):
 
 @frozen(repr=False)
 class AvgPool(WindowPool):
-    """Average pooling.
+    """Average pooling. A training step keeps the input, as PyTorch does.
+
+    Input ``(C, *spatial)``, output ``(C, *spatial')`` sized as by a :class:`~cnnbudget.Conv`. Source: LeCun et al. (1998), whose
+    subsampling it is without weights; PyTorch's ``AvgPool2d``.
 
     Args:
         kernel: Size of the window: one int, or one per spatial axis.
@@ -227,7 +233,7 @@ class AdaptiveMaxPool(_AdaptivePool):
     """Max pooling to a size of the output, whatever the size of the input.
 
     Input ``(C, *spatial)``, output ``(C, *size)``, windows as in :class:`~cnnbudget.AdaptiveAvgPool`. A training step keeps the
-    input and the index of every maximum (int64; measured in PyTorch 2.13).
+    input and the index of every maximum (int64; measured in PyTorch 2.13). Source: PyTorch's ``AdaptiveMaxPool2d``.
 
     Args:
         size: Size of the output: one int, or one per spatial axis; ``None`` keeps the input's.
@@ -270,6 +276,8 @@ class _GlobalPool(StatelessLayer):
 class GlobalAvgPool(_GlobalPool):
     """The average of every feature map: input ``(C, *spatial)``, output ``(C,)``.
 
+    A training step keeps nothing. Source: Lin, Chen and Yan, "Network in network" (2013).
+
     Args:
         keepdims: Whether the spatial axes stay, each with size 1.
 
@@ -289,7 +297,7 @@ class GlobalMaxPool(_GlobalPool):
     """The maximum of every feature map: input ``(C, *spatial)``, output ``(C,)``.
 
     A training step keeps the input and the output, to find the maxima again (measured on PyTorch's ``amax``);
-    ``AdaptiveMaxPool(1)`` keeps the input and their indices.
+    ``AdaptiveMaxPool(1)`` keeps the input and their indices. Source: Keras' ``GlobalMaxPooling2D``.
 
     Args:
         keepdims: Whether the spatial axes stay, each with size 1.

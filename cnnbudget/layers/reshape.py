@@ -44,6 +44,8 @@ class _View(StatelessLayer):
 class Flatten(_View):
     """Makes one axis of all: input ``(C, *spatial)``, output ``(C * prod(spatial),)``. A view, no bytes of its own.
 
+    Source: PyTorch's ``Flatten``.
+
     Args:
         start: The first axis of one sample that is joined; 0 is the channels (PyTorch's ``start_dim=1``).
         end: The last axis that is joined. Negative axes count from the end.
@@ -100,6 +102,8 @@ def _is_shape(instance: Any, attribute: Attribute[Any], value: Any) -> None:
 class Reshape(_View):
     """The same values in another shape, read in the same order (the last axis runs fastest). A view, no bytes of its own.
 
+    Source: PyTorch's ``reshape``.
+
     Args:
         *sizes: The shape of one sample, as several ints or as one tuple; one of them may be -1: what is left.
         shape: The same, by its name.
@@ -144,7 +148,7 @@ def _is_order(instance: Any, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen(repr=False, init=False)
 class Permute(_View):
-    """The same values with their axes in another order. A view, no bytes of its own.
+    """The same values with their axes in another order. A view, no bytes of its own. Source: PyTorch's ``permute``.
 
     Args:
         *order: For every axis of the output the axis of the input, counted on one sample, as several ints or as one tuple.
@@ -224,7 +228,7 @@ class Split(_View):
 class Slice(_View):
     """The positions from ``start`` to before ``stop`` of one axis: a view of a part of its input.
 
-    Unlike Python's slices it does not clip: both ends must lie on the axis.
+    Unlike Python's slices it does not clip: both ends must lie on the axis. Source: PyTorch's ``narrow``.
 
     Args:
         start: The first position; negative ones count from the end.

@@ -85,6 +85,8 @@ class Scale(ElementwiseLayer):
 class Identity(ElementwiseLayer):
     """Its input, unchanged: a view, no bytes of its own. Stands where a variant of a network has a layer and another has none.
 
+    Source: PyTorch's ``Identity``.
+
     Example:
         >>> from cnnbudget import Identity, Inference, Net
         >>> Net.input(64, 8, 8).then(Identity()).profile(Inference()).peak

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.memory.scenario import Inference
+from cnnbudget.tables import plain
 
 if TYPE_CHECKING:
     from cnnbudget.graph.nodes import Network
@@ -32,9 +33,9 @@ class Summary:
         table, peak = self.costs, self.inference.peak
         sources = ", ".join(f"{source.name} {'x'.join(map(str, source.shape))}" for source in table.network.inputs)
         return [
-            f"{len(table)} nodes on {sources}",
+            plain(f"{len(table)} nodes on {sources}"),
             f"parameters {table.parameter_count:,}, buffers {table.buffer_count:,}",
-            f"one prediction in FP32: at least {peak} ({peak:,} bytes), reached in {self.inference.peak_step}",
+            plain(f"one prediction in FP32: at least {peak} ({peak:,} bytes), reached in {self.inference.peak_step}"),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnnbudget.checks import exact_int
 from cnnbudget.graph.block import Block
 from cnnbudget.layers.activation import ReLU
 from cnnbudget.layers.conv import Conv
@@ -13,6 +14,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def alexnet(
     """
     hidden = scaled(4096, width)
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(
             _conv(scaled(64, width), 11, stride=4, padding=2),
             MaxPool(3, stride=2),
@@ -111,9 +113,10 @@ def alexnet_2012(
         >>> net.parameter_count, net.costs()["features/conv"].output_shape
         (60965224, (96, 55, 55))
     """
+    exact_int(groups, "groups")
     hidden = scaled(4096, width)
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(
             Conv(scaled(96, width, groups), 11, stride=4, padding=padding),
             ReLU(),

@@ -20,6 +20,7 @@ from cnnbudget.layers.reshape import Flatten, Permute
 from cnnbudget.layers.scale import Scale
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import numbered
+from cnnbudget.zoo.options import start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ def _unit(channels: int, drop_path: float) -> Block:
 def _convnext(
     depths: Sequence[int], widths: Sequence[int], num_classes: int, input_shape: Shape, drop_path: float
 ) -> Net:
+    drop_path = DropPath(drop_path).rate  # which checks it
     features, number = [Block(Conv(widths[0], 4, stride=4), LayerNorm())], 0
     for depth, width in zip(depths, widths, strict=True):
         if number:
@@ -57,7 +59,7 @@ def _convnext(
         features.append(Block(*numbered(_unit(width, rate) for rate in rates)))
         number += depth
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(*numbered(features), name="features")
         .then(AdaptiveAvgPool(1))
         .then(LayerNorm(), Flatten(), Linear(num_classes), name="classifier")

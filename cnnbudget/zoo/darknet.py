@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnnbudget.checks import exact_int
 from cnnbudget.graph.block import Block, Branch, Tap
 from cnnbudget.layers.activation import LeakyReLU, Softmax
 from cnnbudget.layers.conv import Conv
@@ -17,6 +18,7 @@ from cnnbudget.layers.pool import GlobalAvgPool, MaxPool
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.layers.resize import Upsample
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def darknet19(*, num_classes: int = 1000, input_shape: Shape = (3, 256, 256), wi
     for stage, count in enumerate((1, 3, 3, 5, 5), start=1):
         # Darknet pads a pooling by the kernel less one, at the end: a last, partly covered window counts.
         parts += [MaxPool(2, ceil_mode=True), Block(_alternating(first * 2**stage, count), name=f"stage{stage}")]
-    return Net.input(*input_shape).then(*parts).then(Conv(num_classes, 1), GlobalAvgPool(), Softmax(), name="head")
+    return start(input_shape).then(*parts).then(Conv(num_classes, 1), GlobalAvgPool(), Softmax(), name="head")
 
 
 def _stages(width: float) -> Iterator[Block]:
@@ -98,7 +100,7 @@ def darknet53(*, num_classes: int = 1000, input_shape: Shape = (3, 256, 256), wi
         (41609928, 18570231808)
     """
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(_conv(scaled(32, width), 3), *_stages(width))
         .then(GlobalAvgPool(keepdims=True), Conv(num_classes, 1), Flatten(), Softmax(), name="head")
     )
@@ -127,7 +129,7 @@ def yolo_v3(*, num_classes: int = 80, input_shape: Shape = (3, 416, 416), width:
         (61949149, 65864075264, (255, 52, 52))
     """
     first = scaled(32, width)
-    predictions = Conv(boxes * (5 + num_classes), 1)
+    predictions = Conv(exact_int(boxes, "boxes") * (5 + exact_int(num_classes, "num_classes")), 1)
 
     def neck(maps: int) -> Block:
         """Five convolutions before a head; where the next neck goes on from."""
@@ -142,7 +144,7 @@ def yolo_v3(*, num_classes: int = 80, input_shape: Shape = (3, 416, 416), width:
     stage1, stage2, stage3, stage4, stage5 = _stages(width)
     coarse, medium, fine = 16 * first, 8 * first, 4 * first
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(_conv(first, 3), stage1, stage2, stage3, Tap("stage3"), stage4, Tap("stage4"), stage5)
         .then(neck(coarse), name="neck_coarse")
         .output("coarse", head(coarse))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnnbudget.checks import exact_int
 from cnnbudget.graph.block import Block, Branch, Join, Tap
 from cnnbudget.layers.activation import ReLU
 from cnnbudget.layers.conv import Conv
@@ -20,6 +21,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, AvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,11 +47,12 @@ def _dense_layer(name: str, earlier: Sequence[str], body: Block) -> Block:
 
 def _dense_block(depth: int, growth_rate: int, dropout: float, *, name: str) -> Block:
     """All layers start from the block's input, and reach each other's maps by their labels."""
+    dropped = Dropout(dropout)
     body = Block(
         # torchvision's function of that name, whose variable keeps the concatenation until it returns
         Block(_before(Conv(4 * growth_rate, 1, bias=False)), name="bn_function"),
         _before(Conv(growth_rate, 3, padding=1, bias=False)),
-        *([Dropout(dropout)] if dropout else []),
+        *([dropped] if dropped.rate else []),
     )
     names = [f"denselayer{number}" for number in range(1, depth + 1)]
     layers = [_dense_layer(name, names[:before], body) for before, name in enumerate(names)]
@@ -59,6 +62,7 @@ def _dense_block(depth: int, growth_rate: int, dropout: float, *, name: str) -> 
 def _densenet(
     depths: Sequence[int], stem: int, num_classes: int, input_shape: Shape, growth_rate: int, dropout: float
 ) -> Net:
+    exact_int(growth_rate, "growth_rate")
     features: list[Part] = [
         Conv(stem, 7, stride=2, padding=3, bias=False),
         _before(MaxPool(3, stride=2, padding=1)),
@@ -71,7 +75,7 @@ def _densenet(
             maps //= 2
             features.append(Block(_before(Conv(maps, 1, bias=False), AvgPool(2)), name=f"transition{number}"))
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(*features, BatchNorm(count_batches=True), name="features")
         .then(ReLU(inplace=True), AdaptiveAvgPool(1), Flatten(), Linear(num_classes))
     )

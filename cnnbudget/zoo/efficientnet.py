@@ -20,6 +20,7 @@ from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import conv_unit, numbered, round_channels
 from cnnbudget.zoo.mobilenet_v3 import squeeze_excitation
+from cnnbudget.zoo.options import start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +119,7 @@ def _fused_mbconv(channels: int, stage: _Stage, stride: int) -> Block:
 
 def _stages(channels: int, stages: Sequence[_Stage], drop_path: float) -> list[Block]:
     """The units of every stage; what keeps its shape has a skip connection, and drops out."""
+    drop_path = DropPath(drop_path).rate  # which checks it
     total, number = sum(stage.depth for stage in stages), 0
     blocks = []
     for stage in stages:
@@ -144,7 +146,7 @@ def _efficientnet(
 ) -> Net:
     features = [conv_unit(stem, 3, _SWISH, stride=2), *_stages(stem, stages, drop_path), conv_unit(last, 1, _SWISH)]
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(*numbered(features), name="features")
         .then(AdaptiveAvgPool(1), Flatten())
         .then(Dropout(dropout, inplace=True), Linear(num_classes), name="classifier")

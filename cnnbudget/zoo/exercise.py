@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnnbudget.errors import InvalidTypeError, shorten
 from cnnbudget.layers.conv import Conv
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 
 if TYPE_CHECKING:
     from cnnbudget.tensors import Shape
@@ -29,4 +31,8 @@ def textbook_exercise(*, maps: tuple[int, ...] = (100, 200, 400), input_shape: S
         >>> net.parameter_count, net.output_shape
         (903400, (400, 25, 38))
     """
-    return Net.input(*input_shape).then(*[Conv(count, 3, stride=2, padding="same") for count in maps])
+    if not isinstance(maps, (tuple, list)):
+        raise InvalidTypeError(
+            "maps must be a tuple of ints", got=shorten(maps), expected="for example (100, 200, 400)"
+        )
+    return start(input_shape).then(*[Conv(count, 3, stride=2, padding="same") for count in maps])

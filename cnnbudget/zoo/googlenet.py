@@ -18,6 +18,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, AvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import check_flags, start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def googlenet(
         >>> googlenet().parameter_count, googlenet(aux_logits=False).parameter_count
         (13004888, 6624904)
     """
+    check_flags(aux_logits=aux_logits)
     unit = partial(_normalised, width)
     head = Block(
         AdaptiveAvgPool(4),
@@ -72,7 +74,7 @@ def googlenet(
         Block(Linear(num_classes), name="fc2"),
     )
     stem = (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(unit(64, 7, stride=2, padding=3, name="conv1"))
         .then(_max_pool(3), name="maxpool1")
         .then(unit(64, 1, name="conv2"))
@@ -124,6 +126,7 @@ def googlenet_2014(
         >>> googlenet_2014().parameter_count, googlenet_2014(aux_logits=False).parameter_count
         (13378280, 6998552)
     """
+    check_flags(aux_logits=aux_logits)
     unit = partial(_plain, width)
     head = Block(
         AvgPool(5, stride=3),
@@ -135,7 +138,7 @@ def googlenet_2014(
         Block(Linear(num_classes), name="fc2"),
     )
     stem = (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(unit(64, 7, stride=2, padding=3, name="conv1"))
         .then(_max_pool(3), LocalResponseNorm(5), name="maxpool1")
         .then(unit(64, 1, name="conv2"))

@@ -15,6 +15,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, AvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import check_flags, start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def inception_v3(
         >>> inception_v3().parameter_count, inception_v3(aux_logits=False).parameter_count
         (27161264, 23834568)
     """
+    check_flags(aux_logits=aux_logits)
     unit = partial(_conv, width)
     net = (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(unit(32, 3, stride=2), name="Conv2d_1a_3x3")
         .then(unit(32, 3), name="Conv2d_2a_3x3")
         .then(unit(64, 3, padding=1), name="Conv2d_2b_3x3")

@@ -17,6 +17,7 @@ from cnnbudget.layers.pool import AvgPool
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.layers.scale import Scale
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def lenet5(*, num_classes: int = 10, padding: int = 0, width: float = 1, input_s
         (61706, 61706)
     """
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(Conv(scaled(6, width), 5, padding=padding), Tanh(), AvgPool(2))
         .then(Conv(scaled(16, width), 5), Tanh(), AvgPool(2), Flatten())
         .then(Linear(scaled(120, width)), Tanh(), Linear(scaled(84, width)), Tanh(), Linear(num_classes))
@@ -84,7 +85,7 @@ def lenet5_1998(*, num_classes: int = 10, input_shape: Shape = (1, 32, 32)) -> N
         (60000, 1516)
     """
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(Conv(6, 5), Tanh(), name="c1")
         .then(_subsampling(), name="s2")
         .then(TableConv(C3_TABLE, 5), Tanh(), name="c3")

@@ -12,6 +12,7 @@ from cnnbudget.layers.pool import GlobalAvgPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import conv_unit, numbered, round_channels
+from cnnbudget.zoo.options import start
 
 if TYPE_CHECKING:
     from cnnbudget.tensors import Shape
@@ -59,7 +60,7 @@ def _mnasnet(width: float, num_classes: int, input_shape: Shape, dropout: float)
         stacks.append(Block(*numbered(units)))
         channels = filters
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(*stem, *numbered(stacks, start=8), conv_unit(1280, 1, _RELU), name="layers")
         .then(GlobalAvgPool())
         .then(Dropout(dropout, inplace=True), Linear(num_classes), name="classifier")

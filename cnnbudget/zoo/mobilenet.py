@@ -20,6 +20,7 @@ from cnnbudget.layers.rearrange import Pad
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import check_flags, start
 from cnnbudget.zoo.widths import check_width
 
 if TYPE_CHECKING:
@@ -155,10 +156,11 @@ def mobilenet_v1(
         >>> mobilenet_v1().parameter_count, mobilenet_v1().mac_count
         (4231976, 568740352)
     """
+    check_flags(pad_first=pad_first)
     check_width(width)
     units = [_separable(int(filters * width), stride, pad_first=pad_first) for filters, stride in _V1_UNITS]
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(Conv(int(32 * width), 3, stride=2, padding="same", bias=False), BatchNorm(), ReLU6(), name="stem")
         .then(*numbered(units), name="features")
         .then(
@@ -221,7 +223,7 @@ def mobilenet_v2(*, num_classes: int = 1000, input_shape: Shape = _RGB, width: f
             channels = filters
     features.append(conv_unit(round_channels(1280 * max(1, width)), 1, ReLU6(inplace=True)))
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(*numbered(features), name="features")
         .then(AdaptiveAvgPool(1), Flatten())
         .then(Dropout(dropout), Linear(num_classes), name="classifier")

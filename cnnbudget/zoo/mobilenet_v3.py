@@ -18,6 +18,7 @@ from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import conv_unit, numbered, round_channels
+from cnnbudget.zoo.options import check_flags, start
 from cnnbudget.zoo.widths import check_width
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def _mobilenet_v3(
     dilated: bool,
     reduced_tail: bool,
 ) -> Net:
+    check_flags(dilated=dilated, reduced_tail=reduced_tail)
     channels = round_channels(16 * check_width(width))
     features = [conv_unit(channels, 3, _SWISH, stride=2)]
     for number, unit in enumerate(units):
@@ -133,7 +135,7 @@ def _mobilenet_v3(
     if reduced_tail:
         hidden //= 2
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(*numbered(features), name="features")
         .then(AdaptiveAvgPool(1), Flatten())
         .then(

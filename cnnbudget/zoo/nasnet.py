@@ -22,6 +22,7 @@ from cnnbudget.layers.pool import AvgPool, GlobalAvgPool, MaxPool
 from cnnbudget.layers.rearrange import Pad
 from cnnbudget.layers.reshape import Crop
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 from cnnbudget.zoo.xception import separable
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _nasnet(
             cell, after = _normal(f"cell_{stage * cells + number}", before, current, filters * 2**stage)
             parts.append(cell)
             before, current = current, after
-    return Net.input(*input_shape).then(*parts).then(ReLU(), GlobalAvgPool(), Linear(num_classes), name="classifier")
+    return start(input_shape).then(*parts).then(ReLU(), GlobalAvgPool(), Linear(num_classes), name="classifier")
 
 
 def nasnet_mobile(*, num_classes: int = 1000, input_shape: Shape = (3, 224, 224)) -> Net:

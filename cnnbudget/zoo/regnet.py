@@ -22,6 +22,7 @@ from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import conv_unit, numbered, round_channels
 from cnnbudget.zoo.mobilenet_v3 import squeeze_excitation
+from cnnbudget.zoo.options import check_flags, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +99,9 @@ def _stages(design: _Design, *, squeeze: bool, original: bool) -> Iterator[Block
 def _regnet(
     design: _Design, num_classes: int, input_shape: Shape, *, squeeze: bool = False, original: bool = False
 ) -> Net:
+    check_flags(original=original)
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(conv_unit(_STEM, 3, _RELU, stride=2), name="stem")
         .then(*_stages(design, squeeze=squeeze, original=original), name="trunk_output")
         .then(AdaptiveAvgPool(1), Flatten(), Linear(num_classes))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cnnbudget.errors import InvalidTypeError, shorten
 from cnnbudget.graph.block import Block, Branch
 from cnnbudget.layers.activation import ReLU
 from cnnbudget.layers.conv import Conv
@@ -19,6 +20,7 @@ from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.layers.pool import AdaptiveAvgPool, MaxPool
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import check_flags, start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ def _bottleneck(
     maps: int, stride: int, dilation: int, *, groups: int = 1, group_width: int = 64, original: bool = False
 ) -> Block:
     """1x1, 3x3, 1x1; where ``maps`` is 64, every group of the 3x3 convolution has ``group_width`` maps."""
-    inner = maps * group_width // 64 * groups
+    check_flags(original=original)
+    inner = max(1, maps * group_width // 64) * groups
     return Block(
         _conv(inner, 1, stride=stride if original else 1),
         ReLU(inplace=True),
@@ -100,6 +103,7 @@ def trunk(
     Yields:
         Five blocks.
     """
+    _check_dilate(dilate)
     maps = channels = scaled(64, width)
     yield Block(_conv(maps, 7, stride=2), ReLU(inplace=True), MaxPool(3, stride=2, padding=1))
     dilation = 1
@@ -118,6 +122,15 @@ def trunk(
         channels, maps, dilation = expansion * maps, 2 * maps, later
 
 
+def _check_dilate(dilate: object) -> None:
+    if not isinstance(dilate, (tuple, list)) or len(dilate) != 3 or not all(isinstance(flag, bool) for flag in dilate):
+        raise InvalidTypeError(
+            "replace_stride_with_dilation must be three bools",
+            got=shorten(dilate),
+            expected="for example (False, True, True)",
+        )
+
+
 def dilated_trunk(depths: Sequence[int]) -> Iterator[Block]:
     """Makes the stem and the stages of a bottleneck ResNet for segmentation: the last two stages keep a stride of 8.
 
@@ -131,7 +144,7 @@ def dilated_trunk(depths: Sequence[int]) -> Iterator[Block]:
 
 
 def _resnet(blocks: Iterator[Block], num_classes: int, input_shape: Shape) -> Net:
-    return Net.input(*input_shape).then(*blocks).then(AdaptiveAvgPool(1), Flatten(), Linear(num_classes))
+    return start(input_shape).then(*blocks).then(AdaptiveAvgPool(1), Flatten(), Linear(num_classes))
 
 
 def resnet18(*, num_classes: int = 1000, input_shape: Shape = _RGB, width: float = 1) -> Net:

@@ -17,6 +17,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.resize import Upsample
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import check_flags, start
 from cnnbudget.zoo.resnet import dilated_trunk
 
 if TYPE_CHECKING:
@@ -63,9 +64,11 @@ def _segmentation(
     input_shape: Shape,
     aux_loss: bool,  # noqa: FBT001  # private, and passed on
 ) -> Net:
-    enlarge = Upsample(size=input_shape[1:], mode="bilinear")
+    check_flags(aux_loss=aux_loss)
+    net = start(input_shape)
+    enlarge = Upsample(size=net.output_shape[1:], mode="bilinear")
     *earlier, layer4 = dilated_trunk(depths)
-    net = Net.input(*input_shape).then(*earlier, Tap("layer3"), layer4, name="backbone")
+    net = net.then(*earlier, Tap("layer3"), layer4, name="backbone")
     net = net.then(head(net.output_shape, num_classes), name="classifier").then(enlarge, name="out")
     if not aux_loss:
         return net

@@ -16,6 +16,7 @@ from cnnbudget.layers.rearrange import ChannelShuffle
 from cnnbudget.layers.reshape import Split
 from cnnbudget.net import Net
 from cnnbudget.zoo.mobilenet import conv_unit, numbered
+from cnnbudget.zoo.options import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def _stages(widths: Sequence[int]) -> Iterator[Block]:
 
 def _shufflenet_v2(widths: Sequence[int], last: int, num_classes: int, input_shape: Shape) -> Net:
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(conv_unit(_STEM, 3, _RELU, stride=2), name="conv1")
         .then(MaxPool(3, stride=2, padding=1))
         .then(*_stages(widths))

@@ -11,6 +11,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def squeezenet1_0(
         1248424
     """
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(
             Conv(scaled(96, width), 7, stride=2),
             ReLU(inplace=True),
@@ -86,7 +87,7 @@ def squeezenet1_1(
         1235496
     """
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(
             Conv(scaled(64, width), 3, stride=2),
             ReLU(inplace=True),

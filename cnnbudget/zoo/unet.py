@@ -13,6 +13,7 @@ from cnnbudget.layers.pool import MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Crop
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ _LEVELS = 4
 
 def _convolutions(maps: int, padding: str, *, dropout: float = 0, name: str) -> Block:
     """Two 3x3 convolutions; every one costs two pixels per axis, unless it is padded."""
+    dropped = Dropout(dropout)
     return Block(
         *[Conv(maps, 3, padding=padding), ReLU(inplace=True)] * 2,
-        *([Dropout(dropout)] if dropout else []),
+        *([dropped] if dropped.rate else []),
         name=name,
     )
 
@@ -99,7 +101,8 @@ def unet(
     """
     one_of(padding, ("valid", "same"), "unet's padding")
     first = scaled(64, width)
-    cuts = _crops(input_shape[1:], 4 if padding == "valid" else 0)
+    net = start(input_shape)
+    cuts = _crops(net.output_shape[1:], 4 if padding == "valid" else 0)
     # From the inside out: a level is wrapped around everything that is deeper than it.
     block = _convolutions(first * 2**_LEVELS, padding, dropout=dropout, name="bottom")
     for level in reversed(range(_LEVELS)):
@@ -111,4 +114,4 @@ def unet(
             Branch(deeper, carried, merge=Concat()),
             _convolutions(maps, padding, name=f"up{level + 1}"),
         )
-    return Net.input(*input_shape).then(block).then(Conv(num_classes, 1), name="head")
+    return net.then(block).then(Conv(num_classes, 1), name="head")

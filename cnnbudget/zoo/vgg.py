@@ -13,6 +13,7 @@ from cnnbudget.layers.pool import AdaptiveAvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 from cnnbudget.zoo.widths import scaled
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def _vgg(
         last = 1 if pointwise and depth == 3 else 3
         features.append(_stage(scaled(maps, width), depth, last, *after, normalise=normalise))
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(*features, name="features")
         .then(AdaptiveAvgPool(7), name="avgpool")
         .then(Flatten())

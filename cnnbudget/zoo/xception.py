@@ -17,6 +17,7 @@ from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.layers.pool import GlobalAvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.net import Net
+from cnnbudget.zoo.options import start
 
 if TYPE_CHECKING:
     from cnnbudget.layers.base import Layer
@@ -67,8 +68,9 @@ def xception(*, num_classes: int = 1000, input_shape: Shape = (3, 299, 299), dro
         >>> xception().parameter_count, xception().buffer_count
         (22855952, 54528)
     """
+    dropped = Dropout(dropout)
     return (
-        Net.input(*input_shape)
+        start(input_shape)
         .then(
             *(Conv(32, 3, stride=2, bias=False), BatchNorm(), ReLU()),
             *(Conv(64, 3, bias=False), BatchNorm(), ReLU()),
@@ -80,5 +82,5 @@ def xception(*, num_classes: int = 1000, input_shape: Shape = (3, 299, 299), dro
         .repeat(Block(Branch(Block(*[_unit(728)] * 3), None, merge=Add())), 8, name="middle")
         .then(_reducing(_unit(728), _unit(1024), filters=1024), name="block13")
         .then(*separable(1536, 3), BatchNorm(), ReLU(), *separable(2048, 3), BatchNorm(), ReLU(), name="block14")
-        .then(GlobalAvgPool(), *([Dropout(dropout)] if dropout else []), Linear(num_classes))
+        .then(GlobalAvgPool(), *([dropped] if dropped.rate else []), Linear(num_classes))
     )

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnbudget import Bytes
-from cnnbudget.tables import Column, html_table, show, text_table
+from cnnbudget import Block, Branch, Bytes, Conv, Crop, Net
+from cnnbudget.tables import Column, html_table, plain, show, text_table
 
 NAMES = st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=12)
 ROWS = st.lists(st.tuples(NAMES, st.integers(-(10**9), 10**9)), max_size=12)
@@ -84,12 +84,28 @@ def test_wide_and_combining_signs_line_up():
     assert lines[2:] == ["日本  1", "e\u0301     2", "é     3"]  # two columns a sign, no column for the accent
 
 
-@pytest.mark.parametrize("sign", ["\n", "\r", "\x1b", "\x00", "\u202e", "\u200b", "\x85"])
+HOSTILE = ["\n", "\r", "\x1b", "\x00", "\u202e", "\u200b", "\x85", "\u2028", "\u2029", "\ud800"]
+
+
+@pytest.mark.parametrize("sign", HOSTILE)
 def test_a_hostile_name_cannot_rewrite_the_lines_of_a_terminal(sign):
     for table in (text_table, html_table):
-        text = table([Column("name")], [(f"a{sign}b",)])
+        text = table([Column(f"title{sign}")], [(f"a{sign}b",)])
         assert sign not in text.replace("\n", "", 2 if table is text_table else 0)
         assert "a\N{REPLACEMENT CHARACTER}b" in text
+        assert "title\N{REPLACEMENT CHARACTER}" in text
+        text.encode()  # half of a character would not pass
+    assert plain(f"a{sign}b") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+@pytest.mark.parametrize("sign", HOSTILE)
+def test_nor_can_it_in_the_lines_beside_a_table(sign):
+    ways = Branch(Conv(2, 3, stride=2), Block(Crop(((2, 0), (1, 1))), Conv(2, 1, stride=2)))
+    net = Net.inputs(**{f"in{sign}": (3, 9, 9)}).then(ways, name=f"at{sign}")
+    assert net.receptive_field().misaligned
+    for found in (net.summary(), net.receptive_field()):
+        for text in (str(found).replace("\n", ""), found._repr_html_()):
+            assert sign not in text
 
 
 class Cells(HTMLParser):

@@ -4,6 +4,7 @@ import pytest
 
 from cnnbudget import (
     Add,
+    BatchNorm,
     Conv,
     Flatten,
     GlobalAvgPool,
@@ -13,6 +14,8 @@ from cnnbudget import (
     Linear,
     MaxPool,
     Net,
+    Network,
+    Node,
     ReLU,
     ShapeError,
     Tanh,
@@ -36,6 +39,8 @@ NETWORK = (
     .then(Flatten(), Linear(10))
     .network
 )
+
+TWINS = Net.input(4, 8, 8).then(Conv(4, 3, padding=1), share="w").then(Conv(4, 3, padding=1), share="w").network
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +135,22 @@ def test_a_subnetwork_hands_parameters_on():
     assert [(node.name, node.shares) for node in subnetwork(network, "c").nodes] == [("b", None), ("c", "b")]
 
 
+def test_shared_parameters_may_change_together():
+    changed = replace_layers(TWINS, lambda node: True, lambda layer: Conv(4, 5, padding=2))
+    assert [node.shares for node in changed.nodes] == [None, "conv"]
+    assert costs(changed).parameter_count == 4 * 4 * 25 + 4
+    assert replace_layer(TWINS, "conv2", Conv(4, 3, padding=1, dilation=1))["conv2"].shares == "conv"
+
+
+def test_many_nodes_that_go_away():
+    """Two long chains beside each other, one of them taken: work for both lengths added, not multiplied."""
+    nodes = [
+        Node(f"{side}{at}", ReLU(), [f"{side}{at - 1}" if at else "x"]) for at in range(30_000) for side in ("a", "b")
+    ]
+    network = Network([Input("x", (1,))], nodes, ["a29999", "b29999"])
+    assert names(subnetwork(network, "b29999")) == [f"b{at}" for at in range(30_000)]
+
+
 def test_swap_head():
     changed = swap_head(NETWORK, "add", GlobalAvgPool(), Linear(3))
     assert names(changed) == ["conv", "relu", "max_pool", "conv2", "add", "global_avg_pool", "linear"]
@@ -174,6 +195,43 @@ def test_swap_head():
             lambda: swap_head(NETWORK, "add", Linear(3)),
             ShapeError,
             r"Linear does not take this shape \(at node 'linear'",
+        ),
+        (
+            lambda: insert_after(NETWORK, "relu", ReLU(), new=None),
+            InvalidTypeError,
+            r"^insert_after\(\): new must be a str: got None",
+        ),
+        (
+            lambda: rename(NETWORK, {"nobody": "x"}),
+            UnknownNameError,
+            r"Known: 'input', 'conv', 'relu', 'max_pool', 'conv2', 'add', 'flatten', 'linear'$",
+        ),
+        (
+            lambda: replace_layer(TWINS, "conv2", Conv(4, 5, padding=2)),
+            ShapeError,
+            (
+                r"^this node cannot share the parameters of 'conv' \(at node 'conv2', Conv\(4, 5, padding=2\) on \(4, 8, 8\)\): "
+                r"got parameters \(\('weight', \(4, 4, 5, 5\)\).* expected \(\('weight', \(4, 4, 3, 3\)\)"
+            ),
+        ),
+        (
+            lambda: replace_layers(TWINS, lambda node: node.name == "conv", lambda layer: Conv(4, 1)),
+            ShapeError,
+            r"at node 'conv2'.*as Conv\(4, 1\) has on \(4, 8, 8\)",
+        ),
+        (
+            lambda: insert_after(TWINS, "conv", Conv(5, 1), new="between"),
+            ShapeError,
+            r"this node cannot share .*at node 'conv2', Conv\(4, 3, padding=1\) on \(5, 8, 8\)",
+        ),
+        (
+            lambda: replace_layer(
+                Net.input(4, 8, 8).then(BatchNorm(), share="n").then(BatchNorm(), share="n").network,
+                "batch_norm2",
+                BatchNorm(track_running_stats=False),
+            ),
+            ShapeError,
+            r"at node 'batch_norm2'.*got buffers \(\), expected \(\('running_mean', \(4,\)\)",
         ),
     ],
 )

@@ -100,3 +100,8 @@ def test_a_layer_is_a_value(text):
     assert hash(layer) == hash(made(text))
     assert layer != Layer
     assert sum(not field.kw_only for field in fields(type(layer))) <= 2, "the third argument and all after it are words"
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_a_layer_says_where_its_formula_comes_from(text):
+    assert "Source:" in type(made(text)).__doc__
