@@ -12,10 +12,13 @@ import cnnbudget
 ROOT = Path(__file__).parents[1]
 # `__main__` is a command: importing it runs it.
 MODULES = ["cnnbudget", *(m.name for m in walk_packages(cnnbudget.__path__, "cnnbudget.") if "__main__" not in m.name)]
+NEED_TORCH = "cnnbudget.interop.torch."
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_run(name):
+    if name.startswith(NEED_TORCH):
+        pytest.importorskip("torch")
     assert doctest.testmod(import_module(name)).failed == 0
 
 

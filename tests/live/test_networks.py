@@ -14,7 +14,9 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from .interpreter import RULES, TorchNetwork, module_of  # noqa: E402
+from cnnbudget.interop.torch.rules import RULES  # noqa: E402
+
+from .interpreter import module_of, own_modules, run  # noqa: E402
 
 pytestmark = [pytest.mark.live, pytest.mark.filterwarnings("ignore:Using padding='same'")]
 
@@ -38,19 +40,18 @@ def named(tensors) -> dict[str, tuple[int, ...]]:
 
 def compare(network: Network) -> None:
     """Everything that both sides can say of every node, without computing a value."""
-    table, module = costs(network), module_of(network, batch=BATCH)
-    assert len(module.own) == sum(node.shares is None for node in network.nodes)
+    table, module = costs(network), module_of(network)
+    modules = own_modules(module)
     for cost in table:
-        own = module.own.get(cost.name)
+        own = modules.get(cost.name)
         parameters = {} if own is None else named(own.named_parameters())
         buffers = {} if own is None else named(own.named_buffers())
-        if not getattr(cost.node.layer, "count_batches", True):
-            buffers.pop("num_batches_tracked", None)  # one counter, on request
         assert dict(cost.parameters) == parameters, cost
         assert {name: spec.shape for name, spec in cost.buffers} == buffers, cost
         if own is not None and cost.parameter_count is not None:
             assert cost.parameter_count == sum(parameter.numel() for parameter in own.parameters())
     assert table.parameter_count == sum(parameter.numel() for parameter in module.parameters())
+    assert table.buffer_count == sum(buffer.numel() for buffer in module.buffers())
 
     shapes: dict[str, tuple[int, ...]] = {}
     flops: dict[str, int] = {}
@@ -62,7 +63,7 @@ def compare(network: Network) -> None:
         flops[name], so_far = counter.get_total_flops() - so_far, counter.get_total_flops()
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        outputs = module(*inputs_of(network), seen=see)
+        outputs = run(module, *inputs_of(network), seen=see)
     for cost in table:
         assert shapes[cost.name] == (BATCH, *cost.output_shape), cost
         assert flops[cost.name] == 2 * BATCH * cost.macs, cost
@@ -76,9 +77,9 @@ def is_small(network: Network) -> bool:
     return table.parameter_count + sum(spec.element_count for spec in table.specs.values()) + table.mac_count < SMALL
 
 
-def run(module: TorchNetwork) -> list["torch.Tensor"]:
+def computed(module: "torch.nn.Module") -> list["torch.Tensor"]:
     with torch.no_grad():
-        return module(*inputs_of(module.network, "cpu"))
+        return run(module, *inputs_of(module.network, "cpu"))
 
 
 @given(graphs.graphs())
@@ -101,9 +102,9 @@ def test_small_ones_compute_what_the_shapes_say(net: Net) -> None:
     network = net.network
     if not is_small(network):
         return
-    table, module, shapes = costs(network), module_of(network, "cpu", BATCH), {}
+    table, module, shapes = costs(network), module_of(network, "cpu"), {}
     with torch.no_grad():
-        module(*inputs_of(network, "cpu"), seen=lambda name, value: shapes.update({name: tuple(value.shape)}))
+        run(module, *inputs_of(network, "cpu"), seen=lambda name, value: shapes.update({name: tuple(value.shape)}))
     assert shapes == {cost.name: (BATCH, *cost.output_shape) for cost in table}
 
 
@@ -117,7 +118,7 @@ def test_what_may_work_in_place_computes_the_same(net: Net) -> None:
     if not is_small(network) or not any(getattr(node.layer, "inplace", False) for node in network.nodes):
         return
     apart = attrs.evolve(network, nodes=[attrs.evolve(node, layer=out_of_place(node.layer)) for node in network.nodes])
-    for mine, theirs in zip(run(module_of(network, "cpu")), run(module_of(apart, "cpu")), strict=True):
+    for mine, theirs in zip(computed(module_of(network, "cpu")), computed(module_of(apart, "cpu")), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0, equal_nan=True)
 
 
@@ -128,11 +129,11 @@ def test_autograd_has_all_that_it_saved(net: Net) -> None:
     if not is_small(network):
         return
     module = module_of(network, "cpu").train()
-    outputs = [value for value in module(*inputs_of(network, "cpu")) if value.requires_grad]
+    outputs = [value for value in run(module, *inputs_of(network, "cpu")) if value.requires_grad]
     if outputs:
         sum(value.sum() for value in outputs).backward()
     table = costs(network)
-    trained = [name for name, own in module.own.items() if any(p.grad is not None for p in own.parameters())]
+    trained = [name for name, own in own_modules(module).items() if any(p.grad is not None for p in own.parameters())]
     assert all(table[name].parameters for name in trained)
 
 
