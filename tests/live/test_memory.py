@@ -120,7 +120,7 @@ def test_training_of_the_zoo(name: str) -> None:
         assert training(network, in_place=in_place, frames="ideal").peak <= watched.peak
         if name in PADDED:
             assert found.retained < watched.kept
-            assert found.peak < watched.peak
+            assert found.peak <= watched.peak
         else:
             assert found.retained == watched.kept
             assert 0.99 * watched.peak <= found.peak <= watched.peak
