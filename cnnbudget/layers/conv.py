@@ -154,6 +154,14 @@ class Conv(Layer):
             return Saved(inputs=(0,))
         return Saved(inputs=(0,)) if _padded(self, inputs[0], self.padding_mode) is None else Saved()
 
+    def saved_when(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
+    ) -> Saved:
+        """States that besides a padded copy the input is kept for its own gradient alone."""
+        if self.padding_mode in {"reflect", "replicate"} and not needs[0]:
+            return Saved()
+        return self.saved(inputs, output)
+
     def extras(self, inputs: tuple[TensorSpec, ...], output: TensorSpec) -> Mapping[str, TensorSpec]:
         """States the padded copy of the input, where there is one."""
         padded = _padded(self, inputs[0], self.padding_mode)

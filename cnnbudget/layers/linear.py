@@ -96,11 +96,26 @@ class Linear(Layer):
     def temporaries(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
     ) -> Mapping[str, TensorSpec]:
-        """States what an axis that is moved costs: the copy in an inference, and the products before the bias is added."""
+        """States what an axis that is moved costs: the copy, and the products before the bias is added.
+
+        An inference drops the copy before it adds the bias, so that the larger of the two counts.
+        """
+        value = inputs[0]
+        if not self._copies(value):
+            return {}
+        products = output.element_count if self.bias else 0
+        if training:
+            return {"products": scratch(*output.shape)} if products else {}
+        return {"moved" if value.element_count > products else "products": scratch(max(value.element_count, products))}
+
+    def backward_temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
+    ) -> Mapping[str, TensorSpec]:
+        """States by how much a copy of the output's gradient exceeds that of the input, for which it makes room."""
         if not self._copies(inputs[0]):
             return {}
-        copy = {} if training else {"moved": scratch(*inputs[0].shape)}
-        return copy | {"products": scratch(*output.shape)} if self.bias else copy
+        more = output.element_count - (inputs[0].element_count if needs[0] else 0)
+        return {"moved_grad": scratch(more)} if more > 0 else {}
 
 
 @frozen(repr=False)

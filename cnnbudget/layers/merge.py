@@ -176,9 +176,11 @@ class Multiply(_Chain):
     def saved_when(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
     ) -> Saved:
-        """States that an operand is kept for the other operands' gradients: not where none of them is wanted."""
-        wanted = sum(needs)
-        return Saved(inputs=tuple([number for number, need in enumerate(needs) if wanted > need]))
+        """States that an operand is kept for the gradient of what it is multiplied by: not where that is not wanted.
+
+        The first is multiplied by the second, and every further one by the product of those before it.
+        """
+        return Saved(inputs=tuple([at for at in range(len(needs)) if (True in needs[:at] if at else needs[1])]))
 
     def backward_temporaries(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
@@ -206,6 +208,12 @@ class Maximum(_Chain):
         """States that the output is like every input."""
         _need_equal(self, _shapes_of(self, inputs, 2), "make the shapes of the ways agree")
         return inputs[0]
+
+    def saved_when(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
+    ) -> Saved:
+        """States that both operands of a maximum are kept, where one of them is trained."""
+        return Saved(inputs=tuple([at for at in range(len(needs)) if True in needs[: max(at, 1) + 1]]))
 
     def backward_temporaries(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]

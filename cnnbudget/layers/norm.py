@@ -104,6 +104,12 @@ class BatchNorm(_Tracking):
         statistic = _statistic(inputs[0].channels, batched=False)
         return {"mean": statistic, "invstd": statistic}
 
+    def temporaries(
+        self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
+    ) -> Mapping[str, TensorSpec]:
+        """States the statistics of the batch in an inference, where there are no running ones."""
+        return {} if training or self.track_running_stats else self.extras(inputs, output)
+
 
 @frozen(repr=False)
 class InstanceNorm(_Tracking):
@@ -161,9 +167,19 @@ class InstanceNorm(_Tracking):
     def temporaries(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool
     ) -> Mapping[str, TensorSpec]:
-        """States the copies that nobody keeps, and all of them in an inference."""
+        """States the copies that nobody keeps, and all of them in an inference, with the statistics that it needs.
+
+        Training averages the running statistics over the samples, one after the other.
+        """
         copies = {"bias_copies": scratch(inputs[0].channels)} if self.affine else {}
-        return copies if training else {**self.extras(inputs, output), **copies}
+        if training:
+            if self.track_running_stats:
+                copies["running_update"] = TensorSpec((inputs[0].channels,), Role.WORKSPACE, FLOAT32, batched=False)
+            return copies
+        found = {**self.extras(inputs, output), **copies}
+        if self.track_running_stats:
+            del found["mean"], found["invstd"]
+        return found
 
     def backward_temporaries(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]

@@ -175,8 +175,9 @@ class LPPool(WindowPool):
     def backward_temporaries(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...]
     ) -> Mapping[str, TensorSpec]:
-        """States what the gradient of the powers takes."""
-        excess = 2 * inputs[0].element_count - 5 * output.element_count
+        """States what the gradient of the powers takes, or that of the sums where it is more."""
+        before, after = inputs[0].element_count, output.element_count
+        excess = max(2 * before - 5 * after, 3 * after - before)
         return {"on_the_way": scratch(excess)} if excess > 0 else {}
 
 

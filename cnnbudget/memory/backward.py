@@ -287,7 +287,7 @@ class BackwardPass:
             writes.append(builder.add(f"{name}.{word}.backward", spec, Role.WORKSPACE, dtype=dtype, node=name))
         builder.step(Phase.BACKWARD, name, (*kept, own), writes, holds)
         for reads, made in after:
-            builder.step(Phase.ACCUMULATE, name, reads, made)
+            builder.step(Phase.ACCUMULATE, name, reads, made, holds)
         self.handles[own] -= 1
 
     def _give(
@@ -365,11 +365,17 @@ class BackwardPass:
                 new = self.builder.add_fixed(
                     f"{cost.name}.{name}.grad.added", shape, Role.PARAMETER_GRADIENT, node=cost.name
                 )
-                if name not in copies:
-                    writes.append(new)
-                    after.append(((new,), (old,)))
+                if name in copies:
+                    after.append(((self._low(cost, name, shape, copies[name], writes),), (new,)))
                 else:
-                    after.append(((self._low(cost, name, shape, copies[name], writes),), (new, old)))
+                    writes.append(new)
+                total = old
+                if not (self.policy.in_place_sums or self.scenario.keeps_gradients):
+                    total = self.builder.add_fixed(
+                        f"{cost.name}.{name}.grad.sum", shape, Role.PARAMETER_GRADIENT, node=owner.name
+                    )
+                    self.parameter_gradients[key] = total
+                after.append(((new, old), (total,)))
                 continue
             if name in copies:
                 after.append(((self._low(cost, name, shape, copies[name], writes),), (old,)))

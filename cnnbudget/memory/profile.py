@@ -28,7 +28,7 @@ from cnnbudget.memory.timeline import Timeline, timeline
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
 from cnnbudget.memory.workspace import im2col_bytes
 from cnnbudget.planning.order import OrderPlan
-from cnnbudget.tables import Column, html_table, text_table
+from cnnbudget.tables import Column, html_table, plain, text_table
 from cnnbudget.units import Bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -409,7 +409,7 @@ class MemoryProfile:
         )
         return (
             f"{type(scenario).__name__}, batch {scenario.batch}{devices}, {scenario.precision}, {scenario.retention}{more}: "
-            f"peak {self.peak} ({self.peak:,} bytes) at step {self.peak_index + 1} of {steps}, {self.peak_step}."
+            f"peak {self.peak} ({self.peak:,} bytes) at step {self.peak_index + 1} of {steps}, {plain(str(self.peak_step))}."
         )
 
     def __str__(self) -> str:

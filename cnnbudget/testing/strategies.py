@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnbudget.dtypes import BF16, FP16, FP32, Precision
+from cnnbudget.dtypes import AMP_BF16, AMP_FP16, BF16, FP16, FP32, INT8, Precision
 from cnnbudget.errors import MissingExtraError
 from cnnbudget.graph.block import Block, Part, Repeat
 from cnnbudget.layers.activation import ReLU, Sigmoid, Softmax, Tanh
@@ -19,7 +19,8 @@ from cnnbudget.layers.norm import BatchNorm, LocalResponseNorm
 from cnnbudget.layers.pool import AvgPool, GlobalAvgPool, MaxPool
 from cnnbudget.layers.regularize import Dropout
 from cnnbudget.layers.reshape import Flatten
-from cnnbudget.memory.retention import FreeAfterUse, KeepAll
+from cnnbudget.memory.optimizer_torch import SGD, Adam
+from cnnbudget.memory.retention import Autograd, FreeAfterUse, KeepAll, Retention
 from cnnbudget.memory.scenario import Inference, Scenario, Training
 from cnnbudget.net import Net
 from cnnbudget.tensors import Shape
@@ -35,7 +36,7 @@ except ImportError as error:
 st = strategies  # families and graphs import it from here, so that they too name the extra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -289,7 +290,7 @@ def networks(
 
 
 def precisions() -> SearchStrategy[Precision]:
-    """Draws presets of precision.
+    """Draws presets of precision in which every value has one width.
 
     Returns:
         A strategy.
@@ -305,7 +306,9 @@ def precisions() -> SearchStrategy[Precision]:
 
 
 def scenarios(*, training: bool | None = None, max_batch: int = 64, max_devices: int = 4) -> SearchStrategy[Scenario]:
-    """Draws scenarios with every built-in policy.
+    """Draws scenarios with every built-in policy, and for training with losses, optimizers and frozen layers.
+
+    The allocator is the ideal one, which changes no peak, and the batch is in one part, so that a variant may have any batch.
 
     Args:
         training: Whether scenarios of training are drawn, or of inference; ``None`` for both.
@@ -322,19 +325,32 @@ def scenarios(*, training: bool | None = None, max_batch: int = 64, max_devices:
         ...     assert scenario.trains
         >>> trains()
     """
-
-    def of(kind: Callable[..., Scenario], *policies: FreeAfterUse | KeepAll) -> SearchStrategy[Scenario]:
-        return st.builds(
-            kind,
-            st.integers(1, max_batch),
-            precision=precisions(),
-            devices=st.integers(1, max_devices),
-            retention=st.sampled_from(policies),
-        )
-
+    batches, devices = st.integers(1, max_batch), st.integers(1, max_devices)
+    frames = st.sampled_from(["ideal", "ideal", "eager"])
+    mixed = st.sampled_from([AMP_FP16, AMP_BF16])
     textbook = KeepAll(gradients=False)
-    kinds = {
-        False: of(Inference, FreeAfterUse(), FreeAfterUse(hold_input=True), textbook),
-        True: of(Training, KeepAll(), textbook),
-    }
+    inferences = st.builds(
+        Inference,
+        batches,
+        precision=precisions() | mixed | st.just(INT8),
+        devices=devices,
+        frames=frames,
+        retention=st.sampled_from(
+            [FreeAfterUse(), FreeAfterUse(hold_input=True), FreeAfterUse(temporaries=False), textbook]
+        ),
+    )
+    policies: list[Retention] = [KeepAll(), textbook, Autograd(), Autograd(sums_in_place=False)]
+    trainings = st.builds(
+        Training,
+        batches,
+        precision=precisions() | mixed,
+        devices=devices,
+        frames=frames,
+        retention=st.sampled_from(policies),
+        optimizer=st.sampled_from([SGD(), SGD(momentum=0.9), Adam()]),
+        loss=st.sampled_from([None, "cross_entropy", "mse", "bce_with_logits"]),
+        frozen=st.sampled_from([None, None, None, "*"]),
+        zero_grad=st.sampled_from(["none", "zero"]),
+    )
+    kinds: dict[bool, SearchStrategy[Scenario]] = {False: inferences, True: trainings}
     return st.one_of(*kinds.values()) if training is None else kinds[training]
