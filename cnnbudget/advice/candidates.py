@@ -158,7 +158,7 @@ def _state_bits(optimizer: Optimizer) -> int:
 
 def _freezing(question: _Question) -> Iterator[Ladder]:
     scenario = question.scenario
-    if isinstance(scenario, Training) and not callable(scenario.frozen):
+    if isinstance(scenario, Training):
         count = len(training_nodes(question.table.network, scenario))
         rungs = dict.fromkeys(part for part in (count // 4, count // 2, 3 * count // 4, count - 1) if part > 0)
         if rungs:

@@ -172,12 +172,15 @@ class Question:
         warnings: dict[str, None] = {}
         magnitude = 0
         for remedy in remedies:
+            after = _applied(
+                remedy, network, scenario
+            )  # first: what cannot be applied need not be able to say what it does
             changes.append(remedy.describe(network, scenario))
             results |= remedy.changes_results(network, scenario)
             training |= remedy.changes_training(network, scenario)
             warnings.update(dict.fromkeys(remedy.warnings(network, scenario)))
             magnitude += remedy.magnitude(network)
-            network, scenario = _applied(remedy, network, scenario)
+            network, scenario = after
         table = self.table if network is self.table.network else costs(network)
         found = profile(table, scenario)
         price = price_of(

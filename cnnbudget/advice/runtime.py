@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +10,7 @@ from attrs import evolve, field, frozen
 from cnnbudget.advice.remedies import Remedy, has_batch_norm
 from cnnbudget.checks import instance_of, int_from, is_int
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, SharedStorageError, shorten
-from cnnbudget.graph.nodes import Network, check_name
+from cnnbudget.graph.nodes import Network, Node, check_name
 from cnnbudget.graph.shapes import specs
 from cnnbudget.memory.optimizer import Optimizer
 from cnnbudget.memory.optimizer_other import optimizer as optimizer_from
@@ -40,6 +39,7 @@ class Accumulate(Remedy):
     reason: ClassVar[str] = "only the activations of one part of the batch are alive at a time"
     severity: ClassVar[int] = 0
     category: ClassVar[str] = "run-time"
+    changes: ClassVar[frozenset[str]] = frozenset({"accumulate"})
 
     parts: int = field(converter=int_from, validator=is_int(2))
 
@@ -111,6 +111,16 @@ def training_nodes(network: Network, scenario: Training) -> list[str]:
 
 
 @frozen
+class _Named:
+    """Says of a node whether it is one of some: a value, where patterns would have to be tried on every name."""
+
+    names: frozenset[str]
+
+    def __call__(self, node: Node) -> bool:
+        return node.name in self.names
+
+
+@frozen
 class FreezeFirst(Remedy):
     """The first layers do not train: they keep nothing for backward and have neither gradients nor optimizer state."""
 
@@ -118,6 +128,7 @@ class FreezeFirst(Remedy):
     reason: ClassVar[str] = "nothing is kept for backward before the first layer that trains"
     severity: ClassVar[int] = 1
     category: ClassVar[str] = "run-time"
+    changes: ClassVar[frozenset[str]] = frozenset({"frozen"})
 
     count: int = field(converter=int_from, validator=is_int())
 
@@ -125,22 +136,15 @@ class FreezeFirst(Remedy):
         """Returns the scenario in which the first layers with parameters are frozen, with those that were already.
 
         Raises:
-            InvalidValueError: If nothing is trained, if nothing would be trained any more, or if a function says what is
-                frozen.
+            InvalidValueError: If nothing is trained, or nothing would be trained any more.
         """
         training = _training(self, scenario)
-        already = training.frozen
-        if callable(already):
-            raise InvalidValueError(
-                "FreezeFirst cannot add to a function", got=shorten(already), expected="Training.frozen as patterns"
-            )
         names = training_nodes(network, training)
         if self.count >= len(names):
             raise InvalidValueError(
                 "FreezeFirst.count leaves nothing to train", got=str(self.count), expected=f"less than {len(names)}"
             )
-        patterns = () if already is None else (already,) if isinstance(already, str) else already
-        return network, training.evolve(frozen=(*patterns, *map(glob.escape, names[: self.count])))
+        return network, training.evolve(frozen=_Named(training.frozen_nodes(network).union(names[: self.count])))
 
     def magnitude(self, network: Network) -> int:
         """How many layers."""
