@@ -211,12 +211,12 @@ def _longer(network: Network, last: Segment, scope: str, count: int, times: int)
     copies: list[Node] = []
     for number in range(count, times):
         renamed = {name: f"{scope}.{number}{name[len(last.scope) :]}" for name in last.nodes}
-        renamed[last.entry] = tip
+        read = {**renamed, last.entry: tip}
         copies += [
             evolve(
                 node,
                 name=renamed[node.name],
-                inputs=tuple([renamed[name] for name in node.inputs]),
+                inputs=tuple([read[name] for name in node.inputs]),
                 shares=renamed.get(node.shares, node.shares) if node.shares else None,
             )
             for node in template
