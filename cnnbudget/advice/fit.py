@@ -37,8 +37,11 @@ MOST_VARIANTS = 1000
 MOST_NODES = 100_000
 """How many nodes all variants may have together, so that advice on very deep networks ends; two are tried always."""
 
+MOST_TRIES = 2_000
+"""How many combinations are measured at most, unless it is told."""
+
 MOST_COMBINED_NODES = 200_000
-"""The same for combinations, unless the number of tries is given; ten are tried always."""
+"""How many nodes these may have together; ten are tried always."""
 
 _COLUMNS = (
     Column("cure"),
@@ -288,7 +291,7 @@ def fit(
             verdict="",
             notes=tuple(notes),
         )
-    most = max(10, MOST_COMBINED_NODES // len(table)) if tries is None else tries
+    most = min(MOST_TRIES, max(10, MOST_COMBINED_NODES // len(table))) if tries is None else tries
     found = search(question, pool, families, combine=combine, tries=most, complete=complete)
     return Advice(
         limit,

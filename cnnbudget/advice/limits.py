@@ -20,7 +20,7 @@ from cnnbudget.advice.measure import demand, itself
 from cnnbudget.advice.scopes import repeats, with_repeats
 from cnnbudget.advice.width import with_width
 from cnnbudget.checks import LARGEST, exact_int
-from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, ShapeError, shorten
+from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network, check_network
 from cnnbudget.layers.activation import ReLU
 from cnnbudget.memory.profile import profile
@@ -123,8 +123,8 @@ class _Search:
 
     def near(self, value: int, below: int, above: int) -> int | None:
         """The nearest value that makes a network: first upwards, then downwards, strictly between two bounds."""
-        up = range(value, min(above, value + MOST_AROUND))
-        down = range(value - 1, max(below, value - MOST_AROUND), -1)
+        up = range(value, min(above, value + _GAP))
+        down = range(value - 1, max(below, value - _GAP), -1)
         return next((found for found in chain(up, down) if self.need(found) is not None), None)
 
     def halve(self, start: int) -> int:
@@ -136,28 +136,23 @@ class _Search:
             middle = step if low < step < high else (low + high) // 2
             found = self.near(middle, low, high)
             if found is None:
-                low, step = middle, 0  # sizes that make no network are too small
+                low, step = middle, 2 * middle if high > self.most else 0  # far and wide no network: too small
             elif self.fits(found):
                 low, step = found, 2 * found if high > self.most else 0
             else:
                 high, step = found, found // 2 if low < self.least else 0
-        return low
+        return max([value for value in self.needs if self.fits(value)], default=self.least - 1)
 
     def verify(self, candidate: int) -> tuple[int, int, int]:
-        """Measures everything around a candidate; moves on to a larger value that fits while there is one."""
-        while True:
-            last = min(self.most, max(candidate, self.least) + self.around)
-            larger = [value for value in range(max(candidate + 1, self.least), last + 1) if self.fits(value)]
-            if not larger:
-                break
-            candidate = larger[-1]
-        # The next value that makes a network may lie further away.
-        while last < min(self.most, candidate + _GAP) and not any(
-            self.need(value) is not None for value in range(candidate + 1, last + 1)
-        ):
+        """Measures everything around a candidate, and moves on to a larger value that fits while there is one."""
+        last, refused = candidate, False
+        # The next value that makes a network may lie far away: look further until one is refused by the budget.
+        while last < self.most and last - candidate < (self.around if refused else _GAP):
             last += 1
             if self.fits(last):
-                return self.verify(last)
+                candidate, refused = last, False
+            elif self.needs[last] is not None:
+                refused = True
         first = max(self.least, candidate - self.around)
         for value in range(first, candidate):
             self.need(value)
@@ -290,12 +285,11 @@ def max_input_size(
             )
             for source in network.inputs
         }
-        if any(axis_size > LARGEST for shape in sizes.values() for axis_size in shape):
-            raise ShapeError("the input is too large", got=str(sizes))
         return with_input_sizes(network, sizes)
 
     profile(network, scenario)  # whatever is wrong with the network itself is said before the search
-    return _limit_of(make, limit, scenario, (now, 1, LARGEST), Fraction(1), wrap)
+    scaled = [old for source in network.inputs for number, old in enumerate(source.shape[1:]) if axis in {None, number}]
+    return _limit_of(make, limit, scenario, (now, 1, LARGEST * now // max(scaled)), Fraction(1), wrap)
 
 
 def max_width(

@@ -4,7 +4,17 @@ import re
 
 import pytest
 
-from cnnbudget import Bytes, Conv, Inference, InvalidTypeError, InvalidValueError, Net, UnknownNameError, budget, devices
+from cnnbudget import (
+    Bytes,
+    Conv,
+    Inference,
+    InvalidTypeError,
+    InvalidValueError,
+    Net,
+    UnknownNameError,
+    budget,
+    devices,
+)
 from cnnbudget.advice.budget import as_budget
 
 GIB = 2**30
@@ -49,7 +59,11 @@ def test_a_budget_is_a_size_or_a_device():
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: budget("RTX 4091"), UnknownNameError, r"no device has this name: got 'RTX 4091'; did you mean 'RTX 4090'\?"),
+        (
+            lambda: budget("RTX 4091"),
+            UnknownNameError,
+            r"no device has this name: got 'RTX 4091'; did you mean 'RTX 4090'\?",
+        ),
         (lambda: budget(24), InvalidTypeError, r"budget\(\) takes the name of a device: got 24"),
         (lambda: budget("T4", reserve="16 GiB"), InvalidValueError, r"reserves everything: got 16.00 GiB of 16.00 GiB"),
         (lambda: budget("T4", reserve=-1), InvalidValueError, r"a size must be positive: got -1"),

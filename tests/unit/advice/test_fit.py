@@ -10,10 +10,12 @@ from cnnbudget import (
     FP16,
     Accumulate,
     BatchNorm,
+    Block,
     CachingAllocator,
     Conv,
     ElementwiseLayer,
     Flatten,
+    FreezeFirst,
     HalfPrecision,
     Inference,
     InvalidTypeError,
@@ -27,6 +29,7 @@ from cnnbudget import (
     Network,
     ReLU,
     Remedy,
+    RemoveBlock,
     RemoveLayer,
     SmallerBatch,
     Softmax,
@@ -396,3 +399,49 @@ def test_combinations_that_were_not_asked_for_are_not_made():
 def test_bad_questions(wishes, error, text):
     with pytest.raises(error, match=text):
         SMALL.fit("1 GiB", Training(8), **wishes)
+
+
+@frozen
+class Broken(Remedy):
+    """A remedy that answers something else."""
+
+    cure = "nothing"
+    reason = "none"
+    severity = 0
+
+    def apply(self, network, scenario):
+        return network
+
+    def describe(self, network, scenario):
+        return "nothing"
+
+
+def test_a_remedy_that_answers_something_else_is_noted():
+    advice = SMALL.fit("200 kB", Training(8), remedies=[Broken()], combine=1)
+    assert any("Broken.apply returned something else: got Network(" in note for note in advice.notes)
+
+
+def test_an_option_has_a_profile():
+    option = SMALL.fit("200 kB", Training(8), combine=1).options[0]
+    assert option.profile().peak == option.peak
+    assert option.mac_count == option.price.macs[1]
+
+
+@pytest.mark.parametrize("wrong", ["SmallerBatch", SmallerBatch(3), Conv])
+def test_best_of_takes_a_class_of_remedies(wrong):
+    with pytest.raises(InvalidTypeError, match=r"best_of\(\) takes a class of remedies"):
+        SMALL.fit("200 kB", Training(8), combine=1).best_of(wrong)
+
+
+def test_blocks_are_tried_where_nothing_in_them_stays():
+    net = Net.input(8, 16, 16).repeat(Block(Conv(8, 3, padding=1), ReLU()), 2, name="stage")
+    found = [option.remedy for option in net.fit(1000, Training(8), combine=1).options]
+    assert {RemoveBlock("stage.0"), RemoveBlock("stage.1")} <= set(found)
+    found = [option.remedy for option in net.fit(1000, Training(8), combine=1, keep="stage.0/conv").options]
+    assert RemoveBlock("stage.1") in found
+    assert RemoveBlock("stage.0") not in found
+
+
+def test_what_has_one_layer_to_train_cannot_freeze_it():
+    advice = Net.input(3, 16, 16).then(Conv(8, 3)).fit(1000, Training(8), combine=1)
+    assert advice.best_of(FreezeFirst) is None

@@ -86,7 +86,10 @@ def test_what_each_changes_for_the_user():
 def test_a_lighter_optimizer_saves_its_state():
     # Parameters: 8*3*9 + 8, 8*8*9 + 8, 10*2048 + 10; Adam keeps two float32 numbers for each, SGD none.
     parameters = 224 + 584 + 20490
-    fixed = [profile(NETWORK, ADAM.evolve(optimizer=kind, retention=KeepAll())).fixed for kind in (Adam(count_steps=False), SGD())]
+    fixed = [
+        profile(NETWORK, ADAM.evolve(optimizer=kind, retention=KeepAll())).fixed
+        for kind in (Adam(count_steps=False), SGD())
+    ]
     assert fixed[0] - fixed[1] == 2 * 4 * parameters
     assert LighterOptimizer(Adam8bit()).apply(NETWORK, ADAM)[1].optimizer == Adam8bit()
 
@@ -141,12 +144,20 @@ def test_the_nodes_found_are_legal_together_and_no_other_can_join_them(layers, t
         (lambda: InPlaceActivations(3), InvalidTypeError, "must be names of nodes: got 3"),
         (lambda: InPlaceActivations([3]), InvalidTypeError, "a name in InPlaceActivations.nodes must be a str"),
         (lambda: InPlaceActivations("rleu").apply(NETWORK, ADAM), UnknownNameError, "did you mean 'relu'"),
-        (lambda: InPlaceActivations("conv").apply(NETWORK, ADAM), InvalidValueError, r"no in-place variant \(at node 'conv'\)"),
+        (
+            lambda: InPlaceActivations("conv").apply(NETWORK, ADAM),
+            InvalidValueError,
+            r"no in-place variant \(at node 'conv'\)",
+        ),
         (lambda: Accumulate(2).apply(NETWORK, Inference()), InvalidValueError, "Accumulate is a remedy for training"),
         (lambda: LighterOptimizer("sgd").apply(NETWORK, Inference()), InvalidValueError, "is a remedy for training"),
         (lambda: FreezeFirst(1).apply(NETWORK, Inference()), InvalidValueError, "FreezeFirst is a remedy for training"),
         (lambda: Accumulate(13).apply(NETWORK, ADAM), InvalidValueError, "more parts than samples"),
-        (lambda: FreezeFirst(3).apply(NETWORK, ADAM), InvalidValueError, "leaves nothing to train: got 3, expected less than 3"),
+        (
+            lambda: FreezeFirst(3).apply(NETWORK, ADAM),
+            InvalidValueError,
+            "leaves nothing to train: got 3, expected less than 3",
+        ),
     ],
 )
 def test_bad_remedies(make, error, text):

@@ -25,7 +25,9 @@ STAGE = Net.input(8, 8, 8).repeat(UNIT, 3, name="stage").then(Conv(2, 1)).networ
 
 def test_scopes_and_their_segments():
     assert scopes_of(STAGE) == ["stage.0", "stage.1", "stage.2"]
-    assert segment(STAGE, "stage.1") == Segment("stage.1", ("stage.1/conv", "stage.1/relu"), "stage.0/relu", "stage.1/relu")
+    assert segment(STAGE, "stage.1") == Segment(
+        "stage.1", ("stage.1/conv", "stage.1/relu"), "stage.0/relu", "stage.1/relu"
+    )
     nested = Net.input(8, 8, 8).then(Block(UNIT, Block(ReLU(), name="inner"), name="outer")).network
     assert scopes_of(nested) == ["outer", "outer/inner"]
     assert [found.scope for found in removable_scopes(STAGE)] == ["stage.0", "stage.1", "stage.2"]
@@ -34,11 +36,15 @@ def test_scopes_and_their_segments():
 def test_the_removable_blocks_of_resnet50():
     # He et al. (2015), table 1: 3, 4, 6, 3 blocks; the first of each stage changes the shape, and the others are identities
     found = [found.scope for found in removable_scopes(zoo.resnet50().network)]
-    assert found == [f"layer{stage}.{block}" for stage, count in ((1, 3), (2, 4), (3, 6), (4, 3)) for block in range(1, count)]
+    assert found == [
+        f"layer{stage}.{block}" for stage, count in ((1, 3), (2, 4), (3, 6), (4, 3)) for block in range(1, count)
+    ]
 
 
 def test_what_is_no_block():
-    two = Network.from_nodes({"x": (8, 8, 8), "y": (8, 8, 8)}, [("s/a", ReLU(), ["x"]), ("s/b", ReLU(), ["y"])], ["s/b"])
+    two = Network.from_nodes(
+        {"x": (8, 8, 8), "y": (8, 8, 8)}, [("s/a", ReLU(), ["x"]), ("s/b", ReLU(), ["y"])], ["s/b"]
+    )
     assert segment(two, "s") is None
     many = Network.from_nodes({"x": (8, 8, 8)}, [("s/a", ReLU(), ["x"]), ("s/b", ReLU(), ["s/a"])], ["s/a", "s/b"])
     assert segment(many, "s") is None
@@ -47,7 +53,7 @@ def test_what_is_no_block():
     assert segment(shared, "two") is not None
     with pytest.raises(InvalidValueError, match=r"this scope is no block \(at scope 's'\)"):
         without_scope(two, "s")
-    with pytest.raises(UnknownNameError, match="no nodes have this scope: got 'stage.9'; did you mean 'stage"):
+    with pytest.raises(UnknownNameError, match=r"no nodes have this scope: got 'stage.9'; did you mean 'stage"):
         without_scope(STAGE, "stage.9")
     alone = Net.input(8, 8, 8).then(UNIT, name="all").network
     with pytest.raises(InvalidValueError, match="the only block cannot be removed"):
@@ -86,8 +92,10 @@ def test_shared_parameters_inside_a_block_stay_inside():
 
 
 def test_bad_repeats():
-    with pytest.raises(UnknownNameError, match="no block is repeated under this name: got 'stag'; did you mean 'stage'"):
+    with pytest.raises(
+        UnknownNameError, match="no block is repeated under this name: got 'stag'; did you mean 'stage'"
+    ):
         with_repeats(STAGE, "stag", 2)
     shrinking = Net.input(4, 8, 8).repeat(Block(Conv(8, 3)), 1, name="stage").network
-    with pytest.raises(ShapeError, match="at node 'stage.3/conv'"):  # 8, 6, 4, 2 positions: too few for a window of 3
+    with pytest.raises(ShapeError, match=r"at node 'stage.3/conv'"):  # 8, 6, 4, 2 positions: too few for a window of 3
         with_repeats(shrinking, "stage", 4)

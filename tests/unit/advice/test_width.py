@@ -38,7 +38,9 @@ def layers(network):
 
 
 def test_half_the_width_of_a_chain():
-    network = Net.input(3, 16, 16).then(Conv(32, 3), Conv(64, 3), Flatten(), Linear(100), ReLU(), Linear(10), ReLU()).network
+    network = (
+        Net.input(3, 16, 16).then(Conv(32, 3), Conv(64, 3), Flatten(), Linear(100), ReLU(), Linear(10), ReLU()).network
+    )
     assert layers(with_width(network, 0.5)) == [
         Conv(16, 3),
         Conv(32, 3),
@@ -68,7 +70,13 @@ def test_sums_and_concatenations_still_fit():
 
 def test_depthwise_convolutions_follow_and_groups_divide():
     net = Net.input(3, 16, 16).then(
-        Conv(32, 3), DepthwiseConv(3), Conv(32, 3, groups=32), Conv(64, 1), GroupNorm(8), Conv(64, 3, groups=4), Conv(7, 1)
+        Conv(32, 3),
+        DepthwiseConv(3),
+        Conv(32, 3, groups=32),
+        Conv(64, 1),
+        GroupNorm(8),
+        Conv(64, 3, groups=4),
+        Conv(7, 1),
     )
     assert layers(with_width(net.network, 0.5)) == [
         Conv(16, 3),
@@ -104,7 +112,9 @@ def test_what_fixes_its_maps_is_refused_with_the_place():
         with_width(fixed.network, 0.34)
 
 
-@pytest.mark.parametrize("make", [zoo.resnet18, zoo.mobilenet_v2, zoo.shufflenet_v2_x1_0, zoo.densenet121, zoo.googlenet])
+@pytest.mark.parametrize(
+    "make", [zoo.resnet18, zoo.mobilenet_v2, zoo.shufflenet_v2_x1_0, zoo.densenet121, zoo.googlenet]
+)
 def test_published_networks_can_be_halved(make):
     network = make().network
     changed = with_width(network, 0.5)
@@ -125,7 +135,10 @@ def test_applying_leaves_the_input_alone_and_the_peak_is_not_higher(factor, widt
     before = hash(network)
     changed, scenario = FewerChannels(factor).apply(network, Training(2))
     assert hash(network) == before
-    assert [node.layer.filters for node in changed.nodes] == [*[8 * width * factor for width in widths[:-1]], 8 * widths[-1]]
+    assert [node.layer.filters for node in changed.nodes] == [
+        *[8 * width * factor for width in widths[:-1]],
+        8 * widths[-1],
+    ]
     assert profile(changed, scenario).peak <= profile(network, scenario).peak
 
 
@@ -134,5 +147,5 @@ def test_what_the_remedy_says():
     assert FewerChannels(0.25).describe(network, Inference()) == "width x0.25"
     assert FewerChannels(0.25).magnitude(network) == 75
     assert FewerChannels(0.25).slot == FewerChannels(0.5).slot
-    with pytest.raises(InvalidValueError, match="FewerChannels.factor is out of range: got 0"):
+    with pytest.raises(InvalidValueError, match=r"FewerChannels.factor is out of range: got 0"):
         FewerChannels(0)
