@@ -121,7 +121,7 @@ class Advice:
         if self.combinations:
             return self.combinations[0]
         nearest = (
-            f"the nearest single one is {self.options[0].change} with {self.options[0].peak}"
+            f"the nearest single one is {self.options[0].change}, with {self.options[0].peak}"
             if self.options
             else "none applies"
         )
@@ -129,7 +129,7 @@ class Advice:
             "no remedy makes it fit",
             got=f"a peak of {self.profile.peak}",
             expected=f"at most {self.budget}",
-            hint=f"{self.verdict} {nearest}" if self.verdict else nearest,
+            hint=f"{nearest}. {self.verdict}",
         )
 
     def best_of(self, cure: type[Remedy]) -> Option | None:

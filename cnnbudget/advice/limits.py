@@ -200,7 +200,8 @@ def largest(
     exact_int(least, "largest(): least")
     exact_int(most, "largest(): most", least)
     exact_int(start, "largest(): start", least, most)
-    profile(_PROBE, scenario)  # says what a scenario is, if this is none
+    if not isinstance(scenario, Scenario):
+        profile(_PROBE, scenario)  # says what one is
     return _limit_of(make, limit, scenario, (start, least, most), Fraction(1), wrap)
 
 

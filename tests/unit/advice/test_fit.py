@@ -195,7 +195,7 @@ def test_an_impossible_budget_is_said_to_be_one():
     assert f"({one:,} bytes)" in str(advice)
     with pytest.raises(
         InvalidValueError,
-        match=r"no remedy makes it fit: got a peak of .*; No combination .* suffices.* the nearest single one is .* with ",
+        match=r"no remedy makes it fit: got a peak of .*; the nearest single one is .*, with .*\. No combination .* suffices",
     ):
         _ = advice.best
 

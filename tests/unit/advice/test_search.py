@@ -61,7 +61,7 @@ def test_one_byte_less_and_nothing_suffices():
     assert not advice.proved_smallest
     assert "No combination of up to 2 remedies suffices: all were measured" in advice.verdict
     with pytest.raises(
-        InvalidValueError, match=r"no remedy makes it fit: .* all were measured .* the nearest single one is "
+        InvalidValueError, match=r"no remedy makes it fit: .*; the nearest single one is .* all were measured"
     ):
         advice.best
 
