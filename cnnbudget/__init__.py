@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cnnbudget.advice.runtime import FreezeFirst as FreezeFirst
     from cnnbudget.advice.runtime import InPlaceActivations as InPlaceActivations
     from cnnbudget.advice.runtime import LighterOptimizer as LighterOptimizer
+    from cnnbudget.advice.runtime import Recompute as Recompute
     from cnnbudget.advice.scopes import with_repeats as with_repeats
     from cnnbudget.advice.width import FewerChannels as FewerChannels
     from cnnbudget.advice.width import with_width as with_width
@@ -253,6 +254,7 @@ _HOMES = {
         "FreezeFirst",
         "InPlaceActivations",
         "LighterOptimizer",
+        "Recompute",
     ),
     "advice.scopes": ("with_repeats",),
     "advice.width": (
@@ -712,6 +714,7 @@ __all__ = [
     "PoolEarlier",
     "PoolGlobally",
     "Price",
+    "Recompute",
     "RemoveBlock",
     "SeparateConv",
     "SmallerInput",

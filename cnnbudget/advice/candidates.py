@@ -30,6 +30,7 @@ from cnnbudget.advice.runtime import (
     FreezeFirst,
     InPlaceActivations,
     LighterOptimizer,
+    Recompute,
     in_place_nodes,
     training_nodes,
 )
@@ -71,6 +72,7 @@ _ORDER: tuple[type[Remedy], ...] = (
     HalfPrecision,
     LighterOptimizer,
     FreezeFirst,
+    Recompute,
 )
 """In which order the remedies of a combination are applied."""
 

@@ -107,7 +107,7 @@ class Advice:
 
     @property
     def best(self) -> Option:
-        """The first option: a single remedy if one suffices, otherwise the best of the smallest combinations.
+        """The first option, a single remedy if one suffices, otherwise the best of the smallest combinations.
 
         Raises:
             InvalidValueError: If it fits as it is, or if nothing that was tried suffices.
@@ -250,7 +250,7 @@ def fit(
         allow: What may change: ``None`` for everything, or a set of ``"run-time"``, ``"architecture"`` and classes of remedies;
             with ``"accuracy-neutral"`` only what changes neither results nor training.
         keep: What must stay: a set of ``"batch"``, ``"input"``, ``"output"`` (its shape), ``"precision"``, ``"devices"``,
-            ``"optimizer"``, ``"accumulate"``, ``"frozen"``, and of names of nodes, or patterns, whose layers stay.
+            ``"optimizer"``, ``"accumulate"``, ``"retention"``, ``"frozen"``, and of names of nodes, or patterns, whose layers stay.
         remedies: Further remedies to measure, of your own or built in, allowed in any case. One that cannot be applied is noted.
         combine: The most remedies in a combination; 1 for single ones only.
         tries: How many combinations are measured at most; ``None`` for as many as a few seconds allow.

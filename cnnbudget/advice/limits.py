@@ -182,7 +182,7 @@ def largest(
         wrap: What to make of the network in :meth:`Limit.apply`.
 
     Returns:
-        The limit: it fits, its successor does not, and it says which values around it were measured.
+        The limit. It fits, its successor does not, and it says which values around it were measured.
 
     Raises:
         InvalidTypeError: If the factory is none, or makes something else.
@@ -253,8 +253,8 @@ def max_input_size(
         wrap: What to make of the network in :meth:`Limit.apply`.
 
     Returns:
-        The limit: the size of the axis, or of the first axis where all are scaled; :attr:`Limit.input_shapes` says them all. Of
-        several inputs all are scaled like the first.
+        The limit, as the size of the axis, or of the first axis where all are scaled; :attr:`Limit.input_shapes` says them all.
+        Of several inputs all are scaled like the first.
 
     Raises:
         InvalidValueError: If the first input has no such axis.
@@ -358,7 +358,7 @@ def max_depth(
         wrap: What to make of the network in :meth:`Limit.apply`.
 
     Returns:
-        The limit: a number of repeats.
+        The limit, as a number of repeats.
 
     Raises:
         UnknownNameError: If no block is repeated under that name.

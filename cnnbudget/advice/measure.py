@@ -80,7 +80,7 @@ class Option:
 
     @property
     def severity(self) -> int:
-        """How much it changes for the user: that of the remedy that changes most."""
+        """The severity of the remedy that changes most for the user."""
         return max([remedy.severity for remedy in self.remedies])
 
     @property

@@ -66,7 +66,7 @@ class Remedy(ABC):
 
     @property
     def slot(self) -> Hashable:
-        """What it acts on: a combination holds at most one remedy of each slot."""
+        """What it acts on; a combination holds at most one remedy of each slot."""
         return type(self), getattr(self, "node", None)
 
     def magnitude(self, network: Network) -> int:

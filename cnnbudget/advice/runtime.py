@@ -1,4 +1,4 @@
-"""Remedies that leave the architecture alone: accumulation, the optimizer, frozen layers, activations in place."""
+"""Remedies that leave the architecture alone: accumulation, the optimizer, frozen layers, recomputation, activations in place."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ from cnnbudget.graph.shapes import specs
 from cnnbudget.memory.optimizer import Optimizer
 from cnnbudget.memory.optimizer_other import optimizer as optimizer_from
 from cnnbudget.memory.profile import profile
+from cnnbudget.memory.retention import Retention
 from cnnbudget.memory.scenario import Scenario, Training
 
 if TYPE_CHECKING:
     from attrs import Attribute
 
-__all__ = ["Accumulate", "FreezeFirst", "InPlaceActivations", "LighterOptimizer", "in_place_nodes", "training_nodes"]
+__all__ = [
+    "Accumulate",
+    "FreezeFirst",
+    "InPlaceActivations",
+    "LighterOptimizer",
+    "Recompute",
+    "in_place_nodes",
+    "training_nodes",
+]
 
 
 def _training(remedy: Remedy, scenario: Scenario) -> Training:
@@ -158,6 +167,31 @@ class FreezeFirst(Remedy):
         """Says up to which layer."""
         names = training_nodes(network, _training(self, scenario))
         return f"the first {self.count} of {len(names)} layers with parameters, up to {names[self.count - 1]}"
+
+
+@frozen
+class Recompute(Remedy):
+    """Another policy of what is kept for backward: one that keeps less, and computes the rest again (checkpointing)."""
+
+    cure: ClassVar[str] = "recomputation"
+    reason: ClassVar[str] = "what is computed again when backward needs it is not kept"
+    severity: ClassVar[int] = 0
+    category: ClassVar[str] = "run-time"
+    changes: ClassVar[frozenset[str]] = frozenset({"retention"})
+
+    policy: Retention = field(validator=instance_of(Retention, "a policy with recomputation"))
+
+    def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
+        """Returns the scenario with the policy.
+
+        Raises:
+            InvalidValueError: If nothing is trained.
+        """
+        return network, _training(self, scenario).evolve(retention=self.policy)
+
+    def describe(self, network: Network, scenario: Scenario) -> str:
+        """Says both policies."""
+        return f"{scenario.retention} -> {self.policy}"
 
 
 def _names(value: Any) -> Any:

@@ -20,7 +20,7 @@ __all__ = ["Wishes", "read_wishes"]
 
 CATEGORIES = ("run-time", "architecture")
 NEUTRAL = "accuracy-neutral"
-KEEPABLE = ("batch", "input", "output", "precision", "devices", "optimizer", "accumulate", "frozen")
+KEEPABLE = ("batch", "input", "output", "precision", "devices", "optimizer", "accumulate", "retention", "frozen")
 
 
 @frozen

@@ -61,6 +61,7 @@ ORDER = [
     "HalfPrecision",
     "LighterOptimizer",
     "FreezeFirst",
+    "Recompute",
     "SmallerBatch",
     "MoreDevices",
     "Accumulate",

@@ -1,6 +1,7 @@
 """Prices are measured: every part of them derived by hand."""
 
 import pytest
+from attrs import evolve, frozen
 
 from cnnbudget import (
     Conv,
@@ -10,8 +11,11 @@ from cnnbudget import (
     LargerStride,
     Linear,
     Net,
+    Phase,
     Price,
+    Recompute,
     RemoveLayer,
+    Retention,
     SmallerInput,
     Training,
 )
@@ -93,3 +97,23 @@ def test_unknown_counts_have_no_difference():
 
 def test_an_inference_changes_no_training():
     assert not price(LargerStride("conv2", 4), scenario=Inference(4)).changes_training
+
+
+@frozen
+class Twice(Retention):
+    """An inference that runs its second half again when it is done."""
+
+    serves_inference = False
+    serves_training = True
+
+    def schedule(self, table, scenario):
+        schedule = Training(scenario.batch).retention.schedule(table, scenario)
+        again = [evolve(step, phase=Phase.RECOMPUTE, writes=()) for step in schedule.steps if step.node == "conv2"][:1]
+        return evolve(schedule, steps=(*schedule.steps, *again))
+
+
+def test_what_is_computed_again():
+    found = price(Recompute(Twice()))
+    assert found.recomputed_macs == 288 * 16
+    # of 216 * 64 + 288 * 16 + 8 in all
+    assert str(found) == "same results, forward MACs again 25%"

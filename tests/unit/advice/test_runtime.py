@@ -22,6 +22,7 @@ from cnnbudget import (
     LighterOptimizer,
     Linear,
     Net,
+    Recompute,
     ReLU,
     Sigmoid,
     Training,
@@ -40,6 +41,7 @@ REMEDIES = [
     LighterOptimizer("sgd"),
     FreezeFirst(2),
     InPlaceActivations(["relu"]),
+    Recompute(KeepAll(gradients=False)),
 ]
 
 
@@ -60,6 +62,7 @@ def test_what_they_say():
         "Adam() -> SGD()",
         "the first 2 of 3 layers with parameters, up to conv2",
         "relu in place",
+        "Autograd() -> KeepAll(gradients=False)",
     ]
     assert InPlaceActivations(list("abcd")).describe(NETWORK, ADAM) == "4 activations in place"
     assert LighterOptimizer("sgd").describe(NETWORK, Inference()) == "no optimizer -> SGD()"
@@ -67,6 +70,7 @@ def test_what_they_say():
         ("3 passes an update",),
         ("other updates",),
         ("the frozen layers must be trained already",),
+        (),
         (),
     ]
 
@@ -80,7 +84,7 @@ def test_accumulation_changes_training_only_with_batch_norm():
 
 def test_what_each_changes_for_the_user():
     told = [(remedy.changes_results(NETWORK, ADAM), remedy.changes_training(NETWORK, ADAM)) for remedy in REMEDIES]
-    assert told == [(False, False), (False, True), (False, True), (False, False)]
+    assert told == [(False, False), (False, True), (False, True), (False, False), (False, False)]
 
 
 def test_a_lighter_optimizer_saves_its_state():
@@ -149,6 +153,8 @@ def test_the_nodes_found_are_legal_together_and_no_other_can_join_them(layers, t
             InvalidValueError,
             r"no in-place variant \(at node 'conv'\)",
         ),
+        (lambda: Recompute("sqrt"), InvalidTypeError, "Recompute.policy must be a Retention: got 'sqrt'"),
+        (lambda: Recompute(KeepAll()).apply(NETWORK, Inference()), InvalidValueError, "is a remedy for training"),
         (lambda: Accumulate(2).apply(NETWORK, Inference()), InvalidValueError, "Accumulate is a remedy for training"),
         (lambda: LighterOptimizer("sgd").apply(NETWORK, Inference()), InvalidValueError, "is a remedy for training"),
         (lambda: FreezeFirst(1).apply(NETWORK, Inference()), InvalidValueError, "FreezeFirst is a remedy for training"),
