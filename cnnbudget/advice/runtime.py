@@ -189,6 +189,14 @@ class Recompute(Remedy):
         """
         return network, _training(self, scenario).evolve(retention=self.policy)
 
+    def changes_training(self, network: Network, scenario: Scenario) -> bool:
+        """Only where batch norm may run twice: the gradients stay, its running statistics move twice as fast."""
+        return has_batch_norm(network)
+
+    def warnings(self, network: Network, scenario: Scenario) -> tuple[str, ...]:
+        """Says what running batch norm twice does."""
+        return ("batch norm that runs twice updates its running statistics twice",) if has_batch_norm(network) else ()
+
     def describe(self, network: Network, scenario: Scenario) -> str:
         """Says both policies."""
         return f"{scenario.retention} -> {self.policy}"

@@ -75,11 +75,15 @@ def test_what_they_say():
     ]
 
 
-def test_accumulation_changes_training_only_with_batch_norm():
+def test_parts_and_repetitions_change_training_only_with_batch_norm():
     normed = Net.input(3, 8, 8).then(Conv(4, 3), BatchNorm()).network
     assert not Accumulate(2).changes_training(NETWORK, ADAM)
     assert Accumulate(2).changes_training(normed, ADAM)
     assert Accumulate(2).warnings(normed, ADAM) == ("2 passes an update", "batch-norm statistics of each part alone")
+    again = Recompute(KeepAll())
+    assert not again.changes_training(NETWORK, ADAM)
+    assert again.changes_training(normed, ADAM)
+    assert again.warnings(normed, ADAM) == ("batch norm that runs twice updates its running statistics twice",)
 
 
 def test_what_each_changes_for_the_user():
