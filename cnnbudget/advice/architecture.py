@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from math import prod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import evolve, field, frozen
 
-from cnnbudget.advice.remedies import Remedy, stride_of
+from cnnbudget.advice.remedies import Remedy, axes_of, stride_of
 from cnnbudget.advice.scopes import without_scope
 from cnnbudget.checks import instance_of, is_number, number_from
 from cnnbudget.errors import InvalidValueError, UnknownNameError, did_you_mean, shorten
@@ -20,6 +20,9 @@ from cnnbudget.layers.conv import Conv, DepthwiseConv
 from cnnbudget.layers.pool import GlobalAvgPool, WindowPool
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.memory.scenario import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "PoolGlobally",
@@ -165,6 +168,34 @@ class PoolEarlier(Remedy):
         return f"{self.node} ahead of {self.before}"
 
 
+def late_poolings(network: Network) -> Iterator[tuple[str, Iterator[str]]]:
+    """Finds pooling layers that make maps smaller, and what they could be moved ahead of.
+
+    Args:
+        network: The network.
+
+    Yields:
+        The name of a pooling layer, and the convolutions from which a chain without forks leads to it, the nearest first.
+    """
+    readers = dict.fromkeys(network.outputs, 1)
+    nodes = {node.name: node for node in network.nodes}
+    for node in network.nodes:
+        for source in node.inputs:
+            readers[source] = readers.get(source, 0) + 1
+    for node in network.nodes:
+        if isinstance(node.layer, WindowPool) and set(axes_of(stride_of(node.layer) or 1)) != {1}:
+            yield node.name, _ahead_of(node, nodes, readers)
+
+
+def _ahead_of(pooling: Node, nodes: dict[str, Node], readers: dict[str, int]) -> Iterator[str]:
+    (source,) = pooling.inputs
+    while source in nodes and readers[source] == 1 and len(nodes[source].inputs) == 1:
+        before = nodes[source]
+        (source,) = before.inputs
+        if isinstance(before.layer, (Conv, DepthwiseConv)) and readers[source] == 1:
+            yield before.name
+
+
 def pooled_late(network: Network, name: str) -> list[str]:
     """The convolutions that a pooling layer could be moved ahead of, the nearest first.
 
@@ -173,30 +204,9 @@ def pooled_late(network: Network, name: str) -> list[str]:
         name: The pooling layer; for any other layer there are none.
 
     Returns:
-        Names of nodes from which a chain without forks leads to the pooling layer.
+        Names of nodes.
     """
-    layer = network[name].layer
-    stride = stride_of(layer)
-    if (
-        not isinstance(layer, WindowPool)
-        or stride is None
-        or set(stride if isinstance(stride, tuple) else (stride,)) == {1}
-    ):
-        return []
-    readers: dict[str, int] = dict.fromkeys(network.outputs, 1)
-    nodes: dict[str, Node] = {}
-    for node in network.nodes:
-        nodes[node.name] = node
-        for source in node.inputs:
-            readers[source] = readers.get(source, 0) + 1
-    found = []
-    (source,) = network[name].inputs
-    while source in nodes and readers[source] == 1 and len(nodes[source].inputs) == 1:
-        before = nodes[source]
-        (source,) = before.inputs
-        if isinstance(before.layer, (Conv, DepthwiseConv)) and readers[source] == 1:
-            found.append(before.name)
-    return found
+    return next((list(found) for pooling, found in late_poolings(network) if pooling == name), [])
 
 
 def full_convs(network: Network, pattern: str) -> list[str]:

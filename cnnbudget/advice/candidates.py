@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from cnnbudget.advice.architecture import (
     SeparateConv,
     SmallerInput,
     full_convs,
-    pooled_late,
+    late_poolings,
 )
 from cnnbudget.advice.remedies import (
     HalfPrecision,
@@ -183,11 +184,10 @@ def _global_pools(question: _Question) -> Iterator[Ladder]:
 
 
 def _poolings(question: _Question) -> Iterator[Ladder]:
-    network = question.table.network
-    for node in network.nodes:
-        found = pooled_late(network, node.name)[:_MOST_POOLINGS]
-        if found:
-            yield tuple([PoolEarlier(node.name, before) for before in found])
+    for name, found in late_poolings(question.table.network):
+        rungs = tuple([PoolEarlier(name, before) for before in islice(found, _MOST_POOLINGS)])
+        if rungs:
+            yield rungs
 
 
 def _blocks(question: _Question) -> Iterator[Ladder]:

@@ -44,13 +44,7 @@ def scopes_of(network: Network) -> list[str]:
         >>> scopes_of(Net.input(3, 8, 8).repeat(Block(Conv(3, 3, padding=1)), 2, name="stage").network)
         ['stage.0', 'stage.1']
     """
-    found: dict[str, None] = {}
-    for node in network.nodes:
-        end = node.name.find("/")
-        while end >= 0:
-            found.setdefault(node.name[:end])
-            end = node.name.find("/", end + 1)
-    return list(found)
+    return list(dict.fromkeys(scope for node in network.nodes for scope in _around(node.name)))
 
 
 def segment(network: Network, scope: str) -> Segment | None:
@@ -130,7 +124,7 @@ def without_scope(network: Network, scope: str) -> Network:
 
 
 def removable_scopes(network: Network) -> Iterator[Segment]:
-    """Blocks of two nodes or more whose output has the shape of their input.
+    """Blocks of two nodes or more whose output has the shape of their input; linear in the nodes and the depth of scopes.
 
     Args:
         network: The network.
@@ -139,14 +133,40 @@ def removable_scopes(network: Network) -> Iterator[Segment]:
         Their segments.
     """
     known = specs(network)
-    for scope in scopes_of(network):
-        found = segment(network, scope)
-        if (
-            found is not None
-            and 1 < len(found.nodes) < len(network)
-            and known[found.entry].shape == known[found.exit].shape
-        ):
-            yield found
+    inside: dict[str, list[str]] = {}
+    entries: dict[str, set[str]] = {}
+    exits: dict[str, set[str]] = {}
+    lent: set[str] = set()
+
+    for node in network.nodes:
+        scopes = _around(node.name)
+        for scope in scopes:
+            inside.setdefault(scope, []).append(node.name)
+        for name in node.inputs:
+            there = _around(name)
+            for scope in scopes:
+                if scope not in there:
+                    entries.setdefault(scope, set()).add(name)
+            for scope in there:
+                if scope not in scopes:
+                    exits.setdefault(scope, set()).add(name)
+        if node.shares is not None:
+            lent.update(scope for scope in _around(node.shares) if scope not in scopes)
+    for name in network.outputs:
+        for scope in _around(name):
+            exits.setdefault(scope, set()).add(name)
+    for scope, names in inside.items():
+        sources, ends = entries.get(scope, set()), exits.get(scope, set())
+        if 1 < len(names) < len(network) and len(sources) == len(ends) == 1 and scope not in lent:
+            found = Segment(scope, tuple(names), *sources, *ends)
+            if known[found.entry].shape == known[found.exit].shape:
+                yield found
+
+
+def _around(name: str) -> list[str]:
+    """The scopes that a name is in, the outermost first."""
+    ends = [position for position, sign in enumerate(name) if sign == "/"]
+    return [name[:end] for end in ends]
 
 
 def repeats(network: Network, scope: str) -> int:

@@ -14,6 +14,7 @@ from cnnbudget import (
     ShapeError,
     UnknownNameError,
     costs,
+    specs,
     with_repeats,
     zoo,
 )
@@ -41,6 +42,19 @@ def test_the_removable_blocks_of_resnet50():
     ]
 
 
+@pytest.mark.parametrize("make", [zoo.mobilenet_v2, zoo.densenet121, zoo.googlenet, zoo.resnet18])
+def test_blocks_found_in_one_pass_are_those_found_one_by_one(make):
+    network = make().network
+    known = specs(network)
+    single = [segment(network, scope) for scope in scopes_of(network)]
+    expected = [
+        found
+        for found in single
+        if found is not None and len(found.nodes) > 1 and known[found.entry].shape == known[found.exit].shape
+    ]
+    assert sorted(removable_scopes(network), key=repr) == sorted(expected, key=repr)
+
+
 def test_what_is_no_block():
     two = Network.from_nodes(
         {"x": (8, 8, 8), "y": (8, 8, 8)}, [("s/a", ReLU(), ["x"]), ("s/b", ReLU(), ["y"])], ["s/b"]
@@ -51,6 +65,8 @@ def test_what_is_no_block():
     shared = Net.input(8, 8, 8).then(UNIT, name="one", share="it").then(UNIT, name="two", share="it").network
     assert segment(shared, "one") is None, "who shares its parameters would be left without"
     assert segment(shared, "two") is not None
+    assert [found.scope for found in removable_scopes(shared)] == ["two"]
+    assert list(removable_scopes(many)) == []
     with pytest.raises(InvalidValueError, match=r"this scope is no block \(at scope 's'\)"):
         without_scope(two, "s")
     with pytest.raises(UnknownNameError, match=r"no nodes have this scope: got 'stage.9'; did you mean 'stage"):
