@@ -27,6 +27,7 @@ from cnnbudget import (
     MoreDevices,
     Net,
     Network,
+    PoolEarlier,
     ReLU,
     Remedy,
     RemoveBlock,
@@ -445,3 +446,9 @@ def test_blocks_are_tried_where_nothing_in_them_stays():
 def test_what_has_one_layer_to_train_cannot_freeze_it():
     advice = Net.input(3, 16, 16).then(Conv(8, 3)).fit(1000, Training(8), combine=1)
     assert advice.best_of(FreezeFirst) is None
+
+
+def test_a_pooling_without_a_convolution_ahead_of_it_cannot_be_moved():
+    net = Net.input(3, 32, 32).then(ReLU(), MaxPool(2), Conv(8, 3))
+    assert net.fit(1000, Training(8), combine=1).best_of(PoolEarlier) is None
+    assert SMALL.fit(1000, Training(8), combine=1).best_of(PoolEarlier).remedy == PoolEarlier("max_pool", "conv")

@@ -140,6 +140,16 @@ def test_a_value_that_fits_behind_one_that_does_not_is_found():
     assert not found.monotone
 
 
+def test_halving_that_stops_too_early_is_corrected():
+    """11 needs much, 12 little, and from 13 on everything needs much: halving from 11 finds 10."""
+
+    def make(number):
+        return Net.input(3, 8, 8).then(Conv(number if number < 11 or number == 12 else 100 + number, 3))
+
+    found = largest(make, 10_000, Inference(), start=11)
+    assert (found.value, found.successor, found.monotone) == (12, 13, False)
+
+
 def test_bounds_are_kept():
     def make(number):
         return Net.input(3, 8, 8).then(Conv(number, 3))
