@@ -132,6 +132,18 @@ def test_nothing_was_found_and_not_everything_tried():
     assert advice.verdict.startswith("No combination was found that suffices; not all were measured (5 combinations")
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+@pytest.mark.parametrize("percent", [35, 50, 70, 99])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_fewest_parts_are_what_a_scan_finds(batch, percent, devices):
+    scenario = Training(batch, devices=devices)
+    budget = NET.profile(scenario).peak * percent // 100
+    share = scenario.devices.share(batch)
+    scan = [parts for parts in range(2, share + 1) if NET.profile(scenario.evolve(accumulate=parts)).peak <= budget]
+    found = NET.fit(budget, scenario, allow=Accumulate).best_of(Accumulate)
+    assert (found.remedy.parts if found else None) == (scan[0] if scan else None)
+
+
 def test_accumulation_with_parts_that_were_there_already():
     scenario = Training(12, accumulate=2)
     peak = NET.profile(scenario).peak
