@@ -10,6 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cnnbudget.advice.architecture import PoolEarlier as PoolEarlier
+    from cnnbudget.advice.architecture import PoolGlobally as PoolGlobally
+    from cnnbudget.advice.architecture import RemoveBlock as RemoveBlock
+    from cnnbudget.advice.architecture import SeparateConv as SeparateConv
+    from cnnbudget.advice.architecture import SmallerInput as SmallerInput
+    from cnnbudget.advice.budget import Device as Device
+    from cnnbudget.advice.budget import budget as budget
+    from cnnbudget.advice.budget import devices as devices
     from cnnbudget.advice.compare import Comparison as Comparison
     from cnnbudget.advice.conventions import Convention as Convention
     from cnnbudget.advice.conventions import Conventions as Conventions
@@ -21,18 +29,32 @@ if TYPE_CHECKING:
     from cnnbudget.advice.explain import explain as explain
     from cnnbudget.advice.explain import explain_parameters as explain_parameters
     from cnnbudget.advice.fit import Advice as Advice
-    from cnnbudget.advice.fit import Option as Option
     from cnnbudget.advice.fit import fit as fit
+    from cnnbudget.advice.limits import Limit as Limit
+    from cnnbudget.advice.limits import largest as largest
+    from cnnbudget.advice.limits import max_depth as max_depth
+    from cnnbudget.advice.limits import max_input_size as max_input_size
+    from cnnbudget.advice.limits import max_width as max_width
+    from cnnbudget.advice.measure import Option as Option
+    from cnnbudget.advice.price import Price as Price
     from cnnbudget.advice.remedies import HalfPrecision as HalfPrecision
     from cnnbudget.advice.remedies import LargerStride as LargerStride
     from cnnbudget.advice.remedies import MoreDevices as MoreDevices
     from cnnbudget.advice.remedies import Remedy as Remedy
     from cnnbudget.advice.remedies import RemoveLayer as RemoveLayer
     from cnnbudget.advice.remedies import SmallerBatch as SmallerBatch
+    from cnnbudget.advice.runtime import Accumulate as Accumulate
+    from cnnbudget.advice.runtime import FreezeFirst as FreezeFirst
+    from cnnbudget.advice.runtime import InPlaceActivations as InPlaceActivations
+    from cnnbudget.advice.runtime import LighterOptimizer as LighterOptimizer
+    from cnnbudget.advice.runtime import Recompute as Recompute
     from cnnbudget.advice.scenarios import ScenarioComparison as ScenarioComparison
+    from cnnbudget.advice.scopes import with_repeats as with_repeats
     from cnnbudget.advice.sweep import sweep as sweep
     from cnnbudget.advice.sweep_result import Pivot as Pivot
     from cnnbudget.advice.sweep_result import Sweep as Sweep
+    from cnnbudget.advice.width import FewerChannels as FewerChannels
+    from cnnbudget.advice.width import with_width as with_width
     from cnnbudget.analysis.costs import CostTable as CostTable
     from cnnbudget.analysis.costs import CostVisitor as CostVisitor
     from cnnbudget.analysis.costs import NodeCost as NodeCost
@@ -253,6 +275,38 @@ _HOMES = {
         "Pivot",
     ),
     "advice.sweep": ("sweep",),
+    "advice.architecture": (
+        "PoolEarlier",
+        "PoolGlobally",
+        "RemoveBlock",
+        "SeparateConv",
+        "SmallerInput",
+    ),
+    "advice.budget": (
+        "Device",
+        "budget",
+        "devices",
+    ),
+    "advice.limits": (
+        "Limit",
+        "largest",
+        "max_depth",
+        "max_input_size",
+        "max_width",
+    ),
+    "advice.price": ("Price",),
+    "advice.runtime": (
+        "Accumulate",
+        "FreezeFirst",
+        "InPlaceActivations",
+        "LighterOptimizer",
+        "Recompute",
+    ),
+    "advice.scopes": ("with_repeats",),
+    "advice.width": (
+        "FewerChannels",
+        "with_width",
+    ),
     "advice.compare": ("Comparison",),
     "advice.explain": (
         "Derivation",
@@ -261,9 +315,9 @@ _HOMES = {
     ),
     "advice.fit": (
         "Advice",
-        "Option",
         "fit",
     ),
+    "advice.measure": ("Option",),
     "advice.remedies": (
         "HalfPrecision",
         "LargerStride",
@@ -735,6 +789,28 @@ __all__ = [
     "Upsample",
     "Use",
     "Visitor",
+    "Accumulate",
+    "Device",
+    "FewerChannels",
+    "FreezeFirst",
+    "InPlaceActivations",
+    "LighterOptimizer",
+    "Limit",
+    "PoolEarlier",
+    "PoolGlobally",
+    "Price",
+    "Recompute",
+    "RemoveBlock",
+    "SeparateConv",
+    "SmallerInput",
+    "budget",
+    "devices",
+    "largest",
+    "max_depth",
+    "max_input_size",
+    "max_width",
+    "with_repeats",
+    "with_width",
     "compare",
     "costs",
     "dense_equivalent",

@@ -15,6 +15,7 @@ from cnnbudget.advice.conventions import Conventions, conventions
 from cnnbudget.advice.diff import NetworkDiff, diff
 from cnnbudget.advice.explain import explain
 from cnnbudget.advice.fit import Advice, fit
+from cnnbudget.advice.limits import Limit, max_depth, max_input_size, max_width
 from cnnbudget.advice.scenarios import ScenarioComparison, compare_scenarios
 from cnnbudget.advice.sweep import sweep
 from cnnbudget.advice.sweep_result import Sweep
@@ -268,12 +269,23 @@ class Net(Verbs):
         """Computes the memory profile in a scenario; see :func:`cnnbudget.profile`."""
         return profile(self._costs, scenario)
 
-    def fit(self, budget: SupportsIndex | str, scenario: Scenario, *, remedies: Iterable[Remedy] = ()) -> Advice:
+    def fit(
+        self,
+        budget: SupportsIndex | str,
+        scenario: Scenario,
+        *,
+        allow: Any = None,
+        keep: Any = (),
+        remedies: Iterable[Remedy] = (),
+        combine: int = 3,
+        tries: int | None = None,
+    ) -> Advice:
         """Checks the net against a budget and says what to change; see :func:`cnnbudget.fit`.
 
         Options that are applied give a :class:`Net`.
         """
-        return fit(self.network, budget, scenario, remedies=remedies, wrap=Net.from_network)
+        wishes: dict[str, Any] = {"allow": allow, "keep": keep, "remedies": remedies}
+        return fit(self.network, budget, scenario, **wishes, combine=combine, tries=tries, wrap=Net.from_network)
 
     def max_batch(self, budget: SupportsIndex | str, scenario: Scenario) -> int:
         """The largest batch that fits a budget, 0 if none does; see :func:`cnnbudget.max_batch`."""
@@ -312,6 +324,18 @@ class Net(Verbs):
     def explain(self, name: str | None = None, scenario: Scenario = _EXPLAINED) -> Explanation:
         """Derives every number of a node, or of the whole net, with the numbers substituted; see :func:`cnnbudget.explain`."""
         return explain(self.network, name, scenario)
+
+    def max_input_size(self, budget: SupportsIndex | str, scenario: Scenario, *, axis: int | None = None) -> Limit:
+        """The largest input that fits a budget; see :func:`cnnbudget.max_input_size`."""
+        return max_input_size(self.network, budget, scenario, axis=axis, wrap=Net.from_network)
+
+    def max_width(self, budget: SupportsIndex | str, scenario: Scenario, *, step: int = 32) -> Limit:
+        """The largest width multiplier that fits a budget; see :func:`cnnbudget.max_width`."""
+        return max_width(self.network, budget, scenario, step=step, wrap=Net.from_network)
+
+    def max_depth(self, budget: SupportsIndex | str, scenario: Scenario, scope: str) -> Limit:
+        """The most repeats of a block that fit a budget; see :func:`cnnbudget.max_depth`."""
+        return max_depth(self.network, budget, scenario, scope, wrap=Net.from_network)
 
     def dense_equivalent(self) -> DenseEquivalent:
         """Counts what the convolutions would cost without sharing; see :func:`cnnbudget.dense_equivalent`."""

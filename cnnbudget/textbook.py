@@ -383,7 +383,7 @@ def _cures(net: Net) -> Section:
                     "change": option.change,
                     "peak_bytes": int(option.peak),
                     "fits": option.fits,
-                    "price": option.price,
+                    "price": str(option.price),
                 }
             )
     columns = [Column("cure"), Column("change"), Column("new peak in bytes", right=True), Column("fits")]

@@ -1,4 +1,4 @@
-"""Does a network fit a budget, and if not, which single remedy makes it fit? Every option is applied and profiled again."""
+"""Does a network fit a budget, and if not, what is the smallest change that makes it fit? Every option is applied and profiled."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnnbudget.advice.remedies import (
-    HalfPrecision,
-    LargerStride,
-    MoreDevices,
-    Remedy,
-    RemoveLayer,
-    SmallerBatch,
-    stride_of,
-)
-from cnnbudget.analysis.costs import CostTable, costs
-from cnnbudget.dtypes import BFLOAT16, FLOAT16, Role
-from cnnbudget.errors import CnnBudgetError, ConformanceError, InvalidTypeError, InvalidValueError, shorten
+from cnnbudget.advice.budget import as_budget
+from cnnbudget.advice.candidates import FAMILIES, KINDS, ladders
+from cnnbudget.advice.measure import Measured, Option, Question, demand, itself, rank
+from cnnbudget.advice.remedies import HalfPrecision, Remedy
+from cnnbudget.advice.search import Search, search
+from cnnbudget.advice.wishes import read_wishes
+from cnnbudget.analysis.costs import costs
+from cnnbudget.checks import exact_int
+from cnnbudget.dtypes import Role
+from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network
-from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.tables import Column, html_table, text_table
-from cnnbudget.units import Bytes, parse_bytes
-from cnnbudget.windows import Axes
+from cnnbudget.units import Bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import SupportsIndex
 
-__all__ = ["Advice", "Option", "fit"]
+    from cnnbudget.memory.witness import AliveStorage
 
-MOST_VARIANTS = 400
-"""How many variants of the architecture are profiled at most, those of the largest maps first."""
+__all__ = ["Advice", "fit"]
 
-MOST_NODES = 50_000
+MOST_VARIANTS = 1000
+"""How many single remedies are profiled at most, those of layers in the order of the sizes of their maps, the largest first."""
+
+MOST_NODES = 100_000
 """How many nodes all variants may have together, so that advice on very deep networks ends; two are tried always."""
 
-_STRIDE_STEPS = 4
+MOST_TRIES = 2_000
+"""How many combinations are measured at most, unless it is told."""
+
+MOST_COMBINED_NODES = 200_000
+"""How many nodes these may have together; ten are tried always."""
 
 _COLUMNS = (
     Column("cure"),
@@ -51,64 +53,21 @@ _COLUMNS = (
 )
 
 
-def _itself(network: Network) -> Any:
-    return network
-
-
-@frozen
-class Option:
-    """One remedy, applied and measured.
-
-    Args:
-        remedy: What was done.
-        network: The network after it.
-        scenario: The scenario after it.
-        peak: The peak after it, of a profile of its own.
-        change: What was changed, from what to what.
-        price: What it costs the user.
-        fits: Whether the peak is within the budget.
-        helps: Whether the peak is lower than before.
-        mac_count: Multiply-accumulates that are left; ``None`` if unknown.
-        keeps_output: Whether the output has the shape it had.
-        magnitude: How large the change is among those of its severity; see :meth:`Remedy.magnitude`.
-    """
-
-    remedy: Remedy
-    network: Network = field(repr=False)
-    scenario: Scenario
-    peak: Bytes
-    change: str
-    price: str
-    fits: bool
-    helps: bool
-    mac_count: int | None
-    keeps_output: bool
-    magnitude: int
-    _wrap: Callable[[Network], Any] = field(default=_itself, eq=False, repr=False, alias="wrap")
-
-    def profile(self) -> MemoryProfile:
-        """Computes the profile after the remedy; an option keeps its peak only, since there may be hundreds of them.
-
-        Returns:
-            The profile.
-        """
-        return profile(self.network, self.scenario)
-
-    def apply(self) -> tuple[Any, Scenario]:
-        """Returns the changed net and scenario.
-
-        Returns:
-            The net (a ``Net`` when a ``Net`` was asked, otherwise a ``Network``) and the scenario.
-        """
-        return self._wrap(self.network), self.scenario
-
-
 @frozen
 class Advice:
     """Whether a network fits a budget, and what to change so that it does.
 
     Options that fit come first; among them those that change the least for the user (see :class:`Remedy`), then those
     that keep the output's shape, then the smallest change, then those that keep the most multiply-accumulates.
+
+    Args:
+        budget: The bytes that are there.
+        profile: The profile of the network as it is.
+        options: Single remedies, those that suffice first.
+        combinations: If none suffices alone, the smallest combinations that do, the best first.
+        proved_smallest: Whether no combination with fewer remedies suffices, of those that were tried: all of them were measured.
+        verdict: The same as a sentence.
+        notes: What else is to be said.
 
     Example:
         >>> from cnnbudget import Conv, Net, Training
@@ -117,46 +76,61 @@ class Advice:
         >>> advice.fits, advice.profile.peak
         (False, Bytes(8802176))
         >>> print(advice.best.change)
-        1 -> 3 devices, at most 11 samples each
-        >>> smaller, scenario = advice.best.apply()
-        >>> smaller.profile(scenario).peak == advice.best.peak
+        batch 32 in 3 parts, at most 11 samples each
+        >>> same, scenario = advice.best.apply()
+        >>> same.profile(scenario).peak == advice.best.peak
         True
     """
 
     budget: Bytes
     profile: MemoryProfile
     options: tuple[Option, ...] = field(repr=False)
+    combinations: tuple[Option, ...] = field(repr=False)
+    proved_smallest: bool
+    verdict: str = field(repr=False)
     notes: tuple[str, ...] = field(repr=False)
 
     @property
     def fits(self) -> bool:
         """Whether the network fits as it is."""
-        return self.profile.peak <= self.budget
+        return demand(self.profile) <= self.budget
+
+    @property
+    def singles(self) -> tuple[Option, ...]:
+        """The single remedies that suffice."""
+        return tuple([option for option in self.options if option.fits])
+
+    @property
+    def witness(self) -> tuple[AliveStorage, ...]:
+        """Who is alive at the peak, the largest first, if the network does not fit; otherwise ``()``."""
+        return () if self.fits else self.profile.at_peak
 
     @property
     def best(self) -> Option:
-        """The first option.
+        """The first option, a single remedy if one suffices, otherwise the best of the smallest combinations.
 
         Raises:
-            InvalidValueError: If it fits as it is, or if no single remedy suffices.
+            InvalidValueError: If it fits as it is, or if nothing that was tried suffices.
         """
         if self.fits:
             raise InvalidValueError(
                 "nothing needs to change", got=f"a peak of {self.profile.peak}", expected=f"at most {self.budget}"
             )
-        if not self.options or not self.options[0].fits:
-            nearest = (
-                f"the nearest is {self.options[0].change} with {self.options[0].peak}"
-                if self.options
-                else "none applies"
-            )
-            raise InvalidValueError(
-                "no single remedy makes it fit",
-                got=f"a peak of {self.profile.peak}",
-                expected=f"at most {self.budget}",
-                hint=nearest,
-            )
-        return self.options[0]
+        if self.options and self.options[0].fits:
+            return self.options[0]
+        if self.combinations:
+            return self.combinations[0]
+        nearest = (
+            f"the nearest single one is {self.options[0].change}, with {self.options[0].peak}"
+            if self.options
+            else "none applies"
+        )
+        raise InvalidValueError(
+            "no remedy makes it fit",
+            got=f"a peak of {self.profile.peak}",
+            expected=f"at most {self.budget}",
+            hint=f"{nearest}. {self.verdict}",
+        )
 
     def best_of(self, cure: type[Remedy]) -> Option | None:
         """The first option of one kind of cure.
@@ -174,23 +148,43 @@ class Advice:
         return next((option for option in self.options if isinstance(option.remedy, cure)), None)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The options as data.
+        """The combinations and the single remedies as data.
 
         Returns:
-            One dict an option, with ``cure``, ``change``, ``peak`` (bytes), ``fits``, ``helps``, ``price``, ``reason``.
+            One dict an option, with ``cure``, ``change``, ``remedies`` (how many), ``peak`` (bytes), ``fits``, ``helps``, ``price``
+            (a sentence), ``parameters`` and ``macs`` (by how much they change; ``None`` if unknown), ``recomputed_macs``,
+            ``loses_resolution``, ``changes_results``, ``changes_training``, ``reason``.
         """
         return [
             {
-                "cure": option.remedy.cure,
+                "cure": option.cure,
                 "change": option.change,
+                "remedies": len(option.remedies),
                 "peak": int(option.peak),
                 "fits": option.fits,
                 "helps": option.helps,
-                "price": option.price,
-                "reason": option.remedy.reason,
+                "price": str(option.price),
+                "parameters": option.price.parameter_delta,
+                "macs": option.price.mac_delta,
+                "recomputed_macs": option.price.recomputed_macs,
+                "loses_resolution": option.price.loses_resolution,
+                "changes_results": option.price.changes_results,
+                "changes_training": option.price.changes_training,
+                "reason": option.reason,
             }
-            for option in self.options
+            for option in (*self.combinations, *self.options)
         ]
+
+    def table(self, limit: int = 30) -> str:
+        """The options as text.
+
+        Args:
+            limit: The most lines; of more, the middle ones are counted.
+
+        Returns:
+            Aligned lines.
+        """
+        return text_table(_COLUMNS, self._cells(), limit=exact_int(limit, "Advice.table(): limit"))
 
     def _cells(self) -> list[tuple[object, ...]]:
         return [
@@ -206,98 +200,28 @@ class Advice:
         ]
 
     def _heading(self) -> str:
-        peak = self.profile.peak
+        peak, needed = self.profile.peak, demand(self.profile)
         verdict = "fits" if self.fits else "does not fit"
-        return f"A peak of {peak} ({peak:,} bytes, {self.profile.peak_step}) {verdict} in {self.budget} ({self.budget:,} bytes)."
+        taken = "" if needed == peak else f", for which {needed} ({needed:,} bytes) are reserved,"
+        return (
+            f"A peak of {peak} ({peak:,} bytes, {self.profile.peak_step}){taken} {verdict} "
+            f"in {self.budget} ({self.budget:,} bytes)."
+        )
+
+    def _remarks(self) -> list[str]:
+        return [self.verdict, *self.notes] if self.verdict else list(self.notes)
 
     def __str__(self) -> str:
         if self.fits:
             return self._heading()
-        return "\n".join([self._heading(), text_table(_COLUMNS, self._cells(), limit=30), *self.notes])
+        return "\n".join([self._heading(), self.table(), *self._remarks()])
 
     def _repr_html_(self) -> str:
         import html  # notebooks only
 
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._remarks())
         table = "" if self.fits else html_table(_COLUMNS, self._cells(), limit=30)
         return f"<p>{html.escape(self._heading())}</p>{table}{notes}"
-
-
-@frozen
-class _Question:
-    """What all searches for remedies share."""
-
-    table: CostTable
-    scenario: Scenario
-    budget: Bytes
-    before: MemoryProfile
-    wrap: Callable[[Network], Any]
-
-    def measure(self, remedy: Remedy) -> Option:
-        network, scenario = _applied(remedy, self.table.network, self.scenario)
-        table = self.table if network is self.table.network else costs(network)
-        peak = profile(table, scenario).peak
-        keeps_output = all(
-            table.specs[after].shape == self.table.specs[before].shape
-            for after, before in zip(network.outputs, self.table.network.outputs, strict=True)
-        )
-        return Option(
-            remedy,
-            network,
-            scenario,
-            peak,
-            remedy.describe(self.table.network, self.scenario),
-            _price(remedy, self.scenario, self.table, table, keeps_output=keeps_output),
-            fits=peak <= self.budget,
-            helps=peak < self.before.peak,
-            mac_count=_known_macs(table),
-            keeps_output=keeps_output,
-            magnitude=remedy.magnitude(self.table.network),
-            wrap=self.wrap,
-        )
-
-    def try_to_measure(self, remedy: Remedy) -> Option | None:
-        """Measures a change of the architecture; ``None`` if the network is then no network any more."""
-        try:
-            return self.measure(remedy)
-        except CnnBudgetError:
-            return None
-
-
-def _known_macs(table: CostTable) -> int | None:
-    return None if any(cost.macs is None for cost in table) else table.mac_count
-
-
-# IEEE 754 binary16 has 11 significant bits and ends at (2 - 2**-10) * 2**15; bfloat16 is the upper half of binary32.
-_ROUNDING = {
-    FLOAT16: "rounding to 11 significant bits, range up to 65,504",
-    BFLOAT16: "rounding to 8 significant bits, the range of 32 bits",
-}
-
-
-def _price(remedy: Remedy, scenario: Scenario, before: CostTable, after: CostTable, *, keeps_output: bool) -> str:
-    """Says in a few words what a remedy costs the user."""
-    if isinstance(remedy, MoreDevices):
-        own_statistics = scenario.trains and any(isinstance(cost.node.layer, BatchNorm) for cost in before)
-        return "batch-norm statistics of each device alone" if own_statistics else "same results"
-    if isinstance(remedy, SmallerBatch):
-        return "noisier gradients, more steps an epoch" if scenario.trains else "same results, more passes"
-    if isinstance(remedy, HalfPrecision):
-        return _ROUNDING.get(remedy.precision[Role.ACTIVATION], f"rounding to {remedy.precision[Role.ACTIVATION]}")
-    parts = []
-    counts = [
-        ("parameters", before.parameter_count, after.parameter_count),
-        ("MACs", _known_macs(before), _known_macs(after)),
-    ]
-    for word, old, new in counts:
-        if old and new is not None and new != old:
-            parts.append(f"{word} {(new - old) / old:+.0%}")
-    if isinstance(remedy, LargerStride) and remedy.skips_pixels(before.network):
-        parts.append("skips pixels")
-    if not keeps_output:
-        shapes = ", ".join("x".join(map(str, after.specs[name].shape)) for name in after.network.outputs)
-        parts.append(f"output {shapes}")
-    return ", ".join(parts) or "another network of the same size"
 
 
 def fit(
@@ -305,135 +229,155 @@ def fit(
     budget: SupportsIndex | str,
     scenario: Scenario,
     *,
+    allow: Any = None,
+    keep: Any = (),
     remedies: Iterable[Remedy] = (),
-    wrap: Callable[[Network], Any] = _itself,
+    combine: int = 3,
+    tries: int | None = None,
+    wrap: Callable[[Network], Any] = itself,
 ) -> Advice:
-    """Checks a network against a budget and measures the single remedies.
+    """Checks a network against a budget, measures single remedies, and if none suffices searches for a smallest combination.
 
-    The five cures: the largest mini-batch that fits and the fewest devices that suffice (both in closed form, since every
-    step is affine in the batch), 16-bit floats, the least larger stride in each convolution and pooling layer, and each layer
-    left out. None is extrapolated: each is applied and profiled.
+    The largest mini-batch that fits, the fewest devices and the fewest parts that suffice follow in closed form, since every
+    step is affine in the batch. Of the others some rungs are tried, from mild to strong, until one suffices. Nothing is
+    extrapolated: each is applied and profiled.
 
     Args:
         network: The network.
-        budget: Bytes of one device: ``"8 GiB"``, ``"500 MB"`` or an int.
+        budget: Bytes of one device: ``"8 GiB"``, ``"500 MB"``, an int, or the name of a device, as in
+            :func:`cnnbudget.budget`.
         scenario: How it runs.
-        remedies: Further remedies to measure, of your own or built in. One that cannot be applied is noted.
+        allow: What may change: ``None`` for everything, or a set of ``"run-time"``, ``"architecture"`` and classes of remedies;
+            with ``"accuracy-neutral"`` only what changes neither results nor training.
+        keep: What must stay: a set of ``"batch"``, ``"input"``, ``"output"`` (its shape), ``"precision"``, ``"devices"``,
+            ``"optimizer"``, ``"accumulate"``, ``"retention"``, ``"frozen"``, and of names of nodes, or patterns, whose layers stay.
+        remedies: Further remedies to measure, of your own or built in, allowed in any case. One that cannot be applied is noted.
+        combine: The most remedies in a combination; 1 for single ones only.
+        tries: How many combinations are measured at most; ``None`` for as many as a few seconds allow.
         wrap: What to make of a changed network in :meth:`Option.apply`.
 
     Returns:
         The advice.
 
     Raises:
-        InvalidValueError: If the budget cannot be read.
+        InvalidValueError: If the budget cannot be read, or wishes exclude each other.
+        UnknownNameError: If there is no such device, or no such node to keep.
     """
-    limit = parse_bytes(budget)
+    limit = as_budget(budget)
+    exact_int(combine, "fit(): combine", 1, 8)
+    if tries is not None:
+        exact_int(tries, "fit(): tries")
     table = costs(network)
     before = profile(table, scenario)
-    if before.peak <= limit:
-        return Advice(limit, before, (), ())
-    question = _Question(table, scenario, limit, before, wrap)
+    wishes = read_wishes(network, allow, keep, KINDS)
+    further = _checked(remedies)
+    if demand(before) <= limit:
+        return Advice(limit, before, (), (), proved_smallest=True, verdict="", notes=())
+    question = Question(table, scenario, limit, before, wishes, wrap)
+    families = tuple([kind for kind in FAMILIES if wishes.allows(kind)])
     notes: list[str] = []
-    options = [
-        *_run_time_options(question, notes),
-        *_architecture_options(question, notes),
-        *_further_options(question, remedies, notes),
-    ]
-    options.sort(key=_rank)
-    return Advice(limit, before, tuple(options), tuple(notes))
-
-
-def _rank(option: Option) -> tuple[Any, ...]:
-    if not option.fits:
-        return (True, not option.helps, option.peak)
-    return (
-        False,
-        option.remedy.severity,
-        not option.keeps_output,
-        option.magnitude,
-        -(option.mac_count or 0),
-        option.peak,
-    )
-
-
-def _run_time_options(question: _Question, notes: list[str]) -> Iterator[Option]:
-    scenario, limit = question.scenario, question.budget
-    batch = question.before.max_batch(limit)
-    if batch == 0:
-        least = question.before.lifetimes.live_bytes(1)
-        notes.append(f"No batch fits: one sample alone has a peak of {Bytes(max(least))} ({max(least):,} bytes).")
-    else:
-        yield question.measure(SmallerBatch(batch))
-        share = batch // scenario.devices.count
-        yield question.measure(MoreDevices(-(-scenario.batch // share)))
-    half = HalfPrecision()
-    if scenario.precision[Role.ACTIVATION].bits <= half.precision[Role.ACTIVATION].bits:
-        notes.append(
-            f"16-bit floats do not apply: activations have {scenario.precision[Role.ACTIVATION].bits} bits already."
+    options = [found.option for found in question.families((), families)]
+    if families and not options:
+        _note_floor(question, notes)
+    pool, shown, complete = _singles(question, further, notes)
+    options = sorted([*options, *shown], key=rank)
+    if any(option.fits for option in options):
+        return Advice(
+            limit,
+            before,
+            tuple(options),
+            (),
+            proved_smallest=True,
+            verdict="",
+            notes=tuple(notes),
         )
-    else:
-        yield question.measure(half)
-
-
-def _applied(remedy: Remedy, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
-    answer: object = remedy.apply(network, scenario)
-    match answer:
-        case (Network() as changed, Scenario() as changed_scenario):
-            return changed, changed_scenario
-    raise ConformanceError(
-        f"{type(remedy).__name__}.apply returned something else",
-        got=shorten(answer),
-        expected="a network and a scenario",
+    most = min(MOST_TRIES, max(10, MOST_COMBINED_NODES // len(table))) if tries is None else tries
+    found = search(question, pool, families, combine=combine, tries=most, complete=complete)
+    return Advice(
+        limit,
+        before,
+        tuple(options),
+        found.options,
+        proved_smallest=bool(found.options) and found.complete,
+        verdict=_verdict(found, len(pool)),
+        notes=tuple(notes),
     )
 
 
-def _further_options(question: _Question, remedies: Iterable[Remedy], notes: list[str]) -> Iterator[Option]:
-    for remedy in remedies if isinstance(remedies, Iterable) else (remedies,):
-        if not isinstance(remedy, Remedy) or isinstance(remedies, Remedy):
+def _verdict(found: Search, singles: int) -> str:
+    tried = f"{found.measured:,} combinations of {singles:,} single remedies were measured"
+    if found.size == 1:
+        return "No single remedy suffices; combinations were not asked for."
+    if not found.options:
+        if found.complete and found.exhausted:
+            return f"No combination of up to {found.size} remedies suffices: all were measured ({tried})."
+        return f"No combination was found that suffices; not all were measured ({tried})."
+    smallest = "Proved smallest: no combination of fewer remedies suffices, all were measured"
+    if not found.complete:
+        smallest = "Best found: not all combinations of fewer remedies were measured"
+    cheaper = "" if found.exhausted else "; not all of this size were, so a better one of this size may exist"
+    return f"{smallest} ({tried}{cheaper})."
+
+
+def _checked(remedies: Any) -> list[Remedy]:
+    listed = list(remedies) if isinstance(remedies, Iterable) else [remedies]
+    for remedy in listed:
+        if not isinstance(remedy, Remedy):
             raise InvalidTypeError(
                 "remedies must be remedies", got=shorten(remedy), expected="a list, for example [SmallerBatch(8)]"
             )
+    if isinstance(remedies, Remedy):
+        raise InvalidTypeError(
+            "remedies must be remedies", got=shorten(remedies), expected="a list, for example [SmallerBatch(8)]"
+        )
+    return listed
+
+
+def _note_floor(question: Question, notes: list[str]) -> None:
+    least = max(question.before.lifetimes.live_bytes(1))
+    if least > question.budget:
+        notes.append(f"No batch fits: one sample alone has a peak of {Bytes(least)} ({least:,} bytes).")
+
+
+def _singles(question: Question, further: list[Remedy], notes: list[str]) -> tuple[list[Measured], list[Option], bool]:
+    """Measures single remedies: all of them for combinations, those to show, and whether all were measured."""
+    pool: list[Measured] = []
+    shown: list[Option] = []
+    nodes = len(question.table)
+    allowed = min(MOST_VARIANTS, max(2, MOST_NODES // nodes))
+    bits = question.scenario.precision[Role.ACTIVATION].bits
+    if bits <= 16 and question.wishes.allows(HalfPrecision):
+        notes.append(f"16-bit floats do not apply: activations have {bits} bits already.")
+    tried, complete = 0, True
+    for ladder in ladders(question.table, question.scenario, question.wishes):
+        rungs: list[Measured] = []
+        for remedy in ladder:
+            if tried >= allowed:
+                complete = False
+                break
+            tried += 1
+            found = question.try_to_measure((remedy,))
+            if found is not None:
+                rungs.append(found)
+                if found.option.fits:
+                    break
+        pool += rungs
+        if rungs:
+            shown.append(min(rungs, key=lambda found: (not found.option.fits, found.option.peak)).option)
+        if not complete:
+            notes.append(
+                f"Not every remedy was tried: {tried} variants of the {nodes:,} nodes, the largest maps first."
+            )
+            break
+    for remedy in further:
         try:
-            yield question.measure(remedy)
+            answer = question.measure((remedy,))
         except CnnBudgetError as error:
             notes.append(f"{shorten(remedy)} cannot be applied: {error}")
-
-
-def _architecture_options(question: _Question, notes: list[str]) -> Iterator[Option]:
-    nodes = question.table.nodes
-    by_size = sorted(nodes, key=lambda cost: -cost.output.element_count)
-    allowed = min(MOST_VARIANTS, max(2, MOST_NODES // len(nodes)))
-    tries = 0
-    for cost in by_size:
-        if tries >= allowed:
-            notes.append(
-                f"Not every layer was tried: {tries} variants of the {len(nodes):,} nodes, the largest maps first."
-            )
-            return
-        stride = stride_of(cost.node.layer)
-        found: list[Option] = []
-        for larger in _larger(stride):
-            tries += 1
-            option = question.try_to_measure(LargerStride(cost.name, larger))
-            if option is None:
-                break
-            found.append(option)
-            if option.fits:
-                break
-        if found:
-            yield min(found, key=lambda option: (not option.fits, option.peak))
-        if len(nodes) > 1 and len(cost.node.inputs) == 1:
-            tries += 1
-            option = question.try_to_measure(RemoveLayer(cost.name))
-            if option is not None:
-                yield option
-
-
-def _larger(stride: Axes | None) -> list[Axes]:
-    """The next larger strides to try, every axis alike."""
-    if stride is None:
-        return []
-    steps = range(1, _STRIDE_STEPS + 1)
-    if isinstance(stride, tuple):
-        return [tuple(axis + step for axis in stride) for step in steps]
-    return [stride + step for step in steps]
+            continue
+        if isinstance(answer, str):
+            notes.append(f"{shorten(remedy)} is left out: {answer}, which was to stay.")
+        else:
+            pool.append(answer)
+            shown.append(answer.option)
+    return pool, shown, complete

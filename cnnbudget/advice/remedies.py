@@ -1,30 +1,47 @@
 """Remedies: pure changes of a network and a scenario that should lower the peak. What they bring is always measured.
 
-The five of the textbook: a smaller mini-batch, a larger stride, one layer less, 16-bit floats, several devices. A remedy is a
-frozen value: :meth:`Remedy.apply` edits nothing, it returns a new network and scenario.
+The base, and the five of the textbook: a smaller mini-batch, a larger stride, one layer less, 16-bit floats, several devices. A
+remedy is a frozen value: :meth:`Remedy.apply` edits nothing, it returns a new network and scenario.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import ClassVar
 
 from attrs import field, frozen
 
 from cnnbudget.checks import axes_from, instance_of, int_from, is_axes, is_int
-from cnnbudget.dtypes import FP16, Precision
+from cnnbudget.dtypes import BFLOAT16, FLOAT16, FP16, Precision, Role
 from cnnbudget.errors import InvalidValueError, shorten
 from cnnbudget.graph.edit import remove_node, replace_layer
 from cnnbudget.graph.nodes import Network
 from cnnbudget.layers.base import Layer
 from cnnbudget.layers.conv import Conv, DepthwiseConv
 from cnnbudget.layers.local import LocallyConnected, TableConv
+from cnnbudget.layers.norm import BatchNorm
 from cnnbudget.layers.pool import WindowPool
 from cnnbudget.memory.devices import DataParallel
 from cnnbudget.memory.scenario import Scenario
 from cnnbudget.windows import Axes
 
-__all__ = ["HalfPrecision", "LargerStride", "MoreDevices", "Remedy", "RemoveLayer", "SmallerBatch", "stride_of"]
+__all__ = [
+    "HalfPrecision",
+    "LargerStride",
+    "MoreDevices",
+    "Remedy",
+    "RemoveLayer",
+    "SmallerBatch",
+    "has_batch_norm",
+    "stride_of",
+]
+
+# IEEE 754 binary16 has 11 significant bits and ends at (2 - 2**-10) * 2**15; bfloat16 is the upper half of binary32.
+_ROUNDING = {
+    FLOAT16: "rounding to 11 significant bits, range up to 65,504",
+    BFLOAT16: "rounding to 8 significant bits, the range of 32 bits",
+}
 
 
 @frozen
@@ -36,11 +53,21 @@ class Remedy(ABC):
         reason: Why it should help, in one line.
         severity: How much it changes for the user, the least first: 0 results stay, 1 training runs differently, 2 numbers
             are rounded differently, 3 the network is another one.
+        category: ``"run-time"`` for a change of how the network runs, ``"architecture"`` for another network; see ``allow=``
+            of :func:`cnnbudget.fit`.
+        changes: The words of ``keep=`` that it cannot but change, for example ``"batch"``.
     """
 
     cure: ClassVar[str]
     reason: ClassVar[str]
     severity: ClassVar[int]
+    category: ClassVar[str] = "architecture"
+    changes: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def slot(self) -> Hashable:
+        """What it acts on; a combination holds at most one remedy of each slot."""
+        return type(self), getattr(self, "node", None)
 
     def magnitude(self, network: Network) -> int:
         """How large the change is among cures of one severity; 1 is the least.
@@ -52,6 +79,33 @@ class Remedy(ABC):
             A rank.
         """
         return 1
+
+    def changes_results(self, network: Network, scenario: Scenario) -> bool:
+        """Whether a forward pass with the same parameters gives other numbers. Default: from the severity.
+
+        Args:
+            network: The network before.
+            scenario: The scenario before.
+        """
+        return self.severity >= 2
+
+    def changes_training(self, network: Network, scenario: Scenario) -> bool:
+        """Whether training takes another course: other gradients, statistics or updates. Default: from the severity.
+
+        Args:
+            network: The network before.
+            scenario: The scenario before.
+        """
+        return scenario.trains and self.severity >= 1
+
+    def warnings(self, network: Network, scenario: Scenario) -> tuple[str, ...]:
+        """Says what else it costs the user, in a few words each; sizes are measured and need none.
+
+        Args:
+            network: The network before.
+            scenario: The scenario before.
+        """
+        return ()
 
     @abstractmethod
     def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
@@ -78,6 +132,11 @@ class Remedy(ABC):
         """
 
 
+def has_batch_norm(network: Network) -> bool:
+    """Whether a network has batch norm, whose statistics are those of the samples that are computed at once."""
+    return any(isinstance(node.layer, BatchNorm) for node in network.nodes)
+
+
 @frozen
 class SmallerBatch(Remedy):
     """A smaller mini-batch. The learning rate and batch-norm statistics depend on it."""
@@ -85,12 +144,18 @@ class SmallerBatch(Remedy):
     cure: ClassVar[str] = "smaller mini-batch"
     reason: ClassVar[str] = "activations and their gradients are proportional to the batch"
     severity: ClassVar[int] = 1
+    category: ClassVar[str] = "run-time"
+    changes: ClassVar[frozenset[str]] = frozenset({"batch"})
 
     batch: int = field(converter=int_from, validator=is_int())
 
     def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
         """Returns the scenario with the batch."""
         return network, scenario.evolve(batch=self.batch)
+
+    def warnings(self, network: Network, scenario: Scenario) -> tuple[str, ...]:
+        """Says what a batch means for training, or for an inference."""
+        return ("noisier gradients", "more steps an epoch") if scenario.trains else ("more passes",)
 
     def describe(self, network: Network, scenario: Scenario) -> str:
         """Says both batches."""
@@ -104,12 +169,26 @@ class MoreDevices(Remedy):
     cure: ClassVar[str] = "several devices"
     reason: ClassVar[str] = "every device holds the parameters and its share of the batch"
     severity: ClassVar[int] = 0
+    category: ClassVar[str] = "run-time"
+    changes: ClassVar[frozenset[str]] = frozenset({"devices"})
 
     count: int = field(converter=int_from, validator=is_int())
 
     def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
         """Returns the scenario with so many devices."""
         return network, scenario.evolve(devices=DataParallel(self.count))
+
+    def magnitude(self, network: Network) -> int:
+        """How many devices."""
+        return self.count
+
+    def changes_training(self, network: Network, scenario: Scenario) -> bool:
+        """Only where batch norm looks at a share of the batch."""
+        return scenario.trains and has_batch_norm(network)
+
+    def warnings(self, network: Network, scenario: Scenario) -> tuple[str, ...]:
+        """Says whose statistics batch norm sees."""
+        return ("batch-norm statistics of each device alone",) if self.changes_training(network, scenario) else ()
 
     def describe(self, network: Network, scenario: Scenario) -> str:
         """Says both counts and the largest share."""
@@ -119,17 +198,24 @@ class MoreDevices(Remedy):
 
 @frozen
 class HalfPrecision(Remedy):
-    """16-bit floats for everything but running statistics, masks and indices."""
+    """16-bit floats for everything but running statistics, masks and indices; or mixed precision, with 32-bit parameters."""
 
     cure: ClassVar[str] = "16-bit floats"
     reason: ClassVar[str] = "every number takes two bytes instead of four (indices, masks and statistics do not shrink)"
     severity: ClassVar[int] = 2
+    category: ClassVar[str] = "run-time"
+    changes: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     precision: Precision = field(default=FP16, validator=instance_of(Precision, "for example FP16 or BF16"))
 
     def apply(self, network: Network, scenario: Scenario) -> tuple[Network, Scenario]:
         """Returns the scenario with the precision."""
         return network, scenario.evolve(precision=self.precision)
+
+    def warnings(self, network: Network, scenario: Scenario) -> tuple[str, ...]:
+        """Says how numbers are rounded."""
+        dtype = self.precision.autocast or self.precision[Role.ACTIVATION]
+        return (_ROUNDING.get(dtype, f"rounding to {dtype}"),)
 
     def describe(self, network: Network, scenario: Scenario) -> str:
         """Says both precisions."""
@@ -181,6 +267,10 @@ class LargerStride(Remedy):
         """By how much the stride grows, on the axis where it grows most."""
         before = stride_of(network[self.node].layer)
         return max(axes_of(self.stride)) - max(axes_of(before or 1))
+
+    def warnings(self, network: Network, scenario: Scenario) -> tuple[str, ...]:
+        """Says whether pixels are skipped."""
+        return ("skips pixels",) if self.skips_pixels(network) else ()
 
     def skips_pixels(self, network: Network) -> bool:
         """Whether the stride is larger than the window, so that some inputs are never looked at.

@@ -230,7 +230,7 @@ def test_the_price_of_16_bits_depends_on_the_format():
         1000, Inference(), remedies=[HalfPrecision(BF16), HalfPrecision(Precision("half", DType("posit16", 16)))]
     )
     prices = {
-        option.remedy.precision.name: option.price
+        option.remedy.precision.name: str(option.price)
         for option in advice.options
         if isinstance(option.remedy, HalfPrecision)
     }

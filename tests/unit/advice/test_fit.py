@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 from cnnbudget import (
     BF16,
     FP16,
+    Accumulate,
     BatchNorm,
+    Block,
+    CachingAllocator,
     Conv,
     ElementwiseLayer,
     Flatten,
+    FreezeFirst,
     HalfPrecision,
     Inference,
     InvalidTypeError,
@@ -23,12 +27,15 @@ from cnnbudget import (
     MoreDevices,
     Net,
     Network,
+    PoolEarlier,
     ReLU,
     Remedy,
+    RemoveBlock,
     RemoveLayer,
     SmallerBatch,
     Softmax,
     Training,
+    UnknownNameError,
     fit,
     max_batch,
     profile,
@@ -112,7 +119,7 @@ def test_the_smaller_batch_is_the_largest_that_fits_and_the_devices_are_the_fewe
 
 def test_the_five_cures_of_the_exercise():
     advice = EXERCISE.fit("500 MB", TEXTBOOK)
-    assert {option.remedy.cure for option in advice.options} == {
+    assert {option.remedy.cure for option in advice.options} >= {
         "smaller mini-batch",
         "larger stride",
         "fewer layers",
@@ -129,24 +136,26 @@ def test_the_five_cures_of_the_exercise():
     assert larger.peak == 50 * 4 * (3 * 60_000 + 100 * 15_000 + 200 * 34 * 50 + 400 * 17 * 25) + 3_613_600
     # without conv3: its maps and its 720,400 parameters go
     assert advice.best_of(RemoveLayer).peak == 565_613_600 - 50 * 1_520_000 - 4 * 720_400
-    assert advice.best.remedy == MoreDevices(2), "the one that changes nothing of the results"
+    assert advice.best.remedy == Accumulate(2), "it changes nothing of the results, and needs no second device"
+    assert advice.options[1].remedy == MoreDevices(2)
+    assert advice.best.peak == 25 * 11_240_000 + 3_613_600
 
 
 def test_options_that_change_less_come_first():
     advice = EXERCISE.fit("500 MB", TEXTBOOK)
-    severities = [option.remedy.severity for option in advice.options if option.fits]
+    severities = [option.severity for option in advice.singles]
     assert severities == sorted(severities)
 
 
 def test_an_option_that_does_not_help_says_so():
     advice = EXERCISE.fit("500 MB", TEXTBOOK)
     useless = [option for option in advice.options if not option.helps]
-    assert {option.remedy for option in useless} == {RemoveLayer("conv"), RemoveLayer("conv2")}
-    assert str(advice).count("does not help") == 2
+    assert {option.remedy for option in useless} >= {RemoveLayer("conv"), RemoveLayer("conv2")}
+    assert str(advice).count("does not help") == len(useless)
 
 
 def test_prices():
-    prices = {option.remedy: option.price for option in EXERCISE.fit("500 MB", TEXTBOOK).options}
+    prices = {option.remedy: str(option.price) for option in EXERCISE.fit("500 MB", TEXTBOOK).options}
     # MACs: 40,500,000 + 675,000,000 + 684,000,000; without conv3 715,500,000, 48.9 % less; parameters 903,400 -> 183,000
     assert prices[RemoveLayer("conv3")] == "parameters -80%, MACs -49%, output 200x50x75"
     assert prices[MoreDevices(2)] == "same results"
@@ -157,17 +166,17 @@ def test_prices():
 def test_prices_depend_on_the_scenario_and_the_network():
     normed = Net.input(3, 32, 32).then(Conv(8, 3), BatchNorm())
     tight = normed.fit(normed.profile(Training(8)).peak - 1, Training(8))
-    assert tight.best_of(MoreDevices).price == "batch-norm statistics of each device alone"
+    assert str(tight.best_of(MoreDevices).price) == "batch-norm statistics of each device alone"
     inferring = normed.fit(normed.profile(Inference(8)).peak - 1, Inference(8))
-    assert inferring.best_of(MoreDevices).price == "same results"
-    assert inferring.best_of(SmallerBatch).price == "same results, more passes"
+    assert str(inferring.best_of(MoreDevices).price) == "same results"
+    assert str(inferring.best_of(SmallerBatch).price) == "same results, more passes"
 
 
 def test_a_price_names_skipped_pixels_and_costless_changes():
     net = Net.input(3, 32, 32).then(Conv(8, 2), ReLU(), Conv(8, 1))
     advice = net.fit(1000, Inference())
-    prices = {option.remedy: option.price for option in advice.options}
-    skipping = next(price for remedy, price in prices.items() if remedy == LargerStride("conv", 5))
+    prices = {option.remedy: str(option.price) for option in advice.options}
+    skipping = next(price for remedy, price in prices.items() if remedy == LargerStride("conv", 4))
     assert "skips pixels" in skipping
     assert prices[RemoveLayer("relu")] == "another network of the same size"
 
@@ -186,13 +195,14 @@ def test_an_impossible_budget_is_said_to_be_one():
     assert f"No batch fits: one sample alone has a peak of {one} ({one:,} bytes)." in advice.notes
     assert f"({one:,} bytes)" in str(advice)
     with pytest.raises(
-        InvalidValueError, match=r"no single remedy makes it fit: got a peak of .*; the nearest is .* with "
+        InvalidValueError,
+        match=r"no remedy makes it fit: got a peak of .*; the nearest single one is .*, with .*\. No combination .* suffices",
     ):
         _ = advice.best
 
 
 def test_without_any_option_there_is_no_nearest_one():
-    net = Net.input(3, 4, 4).then(Linearish())
+    net = Net.input(3).then(Linearish())
     advice = net.fit(10, Inference(precision=FP16))
     assert advice.options == ()
     with pytest.raises(InvalidValueError, match="none applies"):
@@ -217,15 +227,17 @@ def test_unknown_multiply_accumulates_are_left_out_of_prices():
     advice = net.fit(net.profile(Training(4)).peak // 2, Training(4))
     removed = next(option for option in advice.options if option.remedy == RemoveLayer("conv2"))
     assert removed.mac_count is None
-    assert "MACs" not in removed.price
-    assert "parameters" in removed.price
+    assert removed.price.mac_delta is None
+    assert "MACs" not in str(removed.price)
+    assert "parameters" in str(removed.price)
 
 
 def test_the_number_of_variants_is_bounded_and_said(monkeypatch):
     monkeypatch.setattr(module, "MOST_VARIANTS", 5)
     advice = SMALL.fit(1000, Training(8))
-    # the first convolution takes four strides and its removal, then the limit is met
-    assert "Not every layer was tried: 5 variants of the 8 nodes, the largest maps first." in advice.notes
+    # in place, both 16-bit formats, and two rungs of frozen layers: then the limit is met
+    assert "Not every remedy was tried: 5 variants of the 8 nodes, the largest maps first." in advice.notes
+    assert not advice.proved_smallest
 
 
 def test_a_stride_that_leaves_too_little_for_the_next_layer_is_no_option():
@@ -279,14 +291,21 @@ def test_fit_takes_a_network_too():
 
 
 def test_the_rows_of_an_advice_are_data():
-    row = EXERCISE.fit("500 MB", TEXTBOOK).rows()[0]
+    row = EXERCISE.fit("500 MB", TEXTBOOK).rows()[1]
     assert row == {
         "cure": "several devices",
         "change": "1 -> 2 devices, at most 25 samples each",
+        "remedies": 1,
         "peak": 284_613_600,
         "fits": True,
         "helps": True,
         "price": "same results",
+        "parameters": 0,
+        "macs": 0,
+        "recomputed_macs": 0,
+        "loses_resolution": False,
+        "changes_results": False,
+        "changes_training": False,
         "reason": MoreDevices.reason,
     }
 
@@ -314,7 +333,7 @@ def test_max_batch_as_a_free_function():
         (0, InvalidValueError, "a size must be positive: got 0"),
         (-1, InvalidValueError, "a size must be positive: got -1"),
         ("", InvalidValueError, "cannot read a size: got ''"),
-        ("a lot", InvalidValueError, "cannot read a size: got 'a lot'"),
+        ("a lot", UnknownNameError, "neither a size nor a device: got 'a lot'"),
         ("8 gib", InvalidValueError, "unknown unit 'gib' in a size: .*did you mean 'GiB'"),
         ("-8 GiB", InvalidValueError, "cannot read a size: got '-8 GiB'"),
     ],
@@ -329,3 +348,107 @@ def test_fit_needs_a_scenario_and_a_network():
         SMALL.fit("1 GiB", Training)
     with pytest.raises(InvalidTypeError, match=r"costs\(\) takes a network: .*a Net has .network"):
         fit(SMALL, "1 GiB", Training(8))
+
+
+def test_with_an_allocator_what_it_reserves_has_to_fit():
+    scenario = Training(8, allocator=CachingAllocator())
+    found = SMALL.profile(scenario)
+    assert found.peak < found.reserved
+    between = (found.peak + found.reserved) // 2
+    advice = SMALL.fit(between, scenario)
+    assert not advice.fits
+    assert "are reserved, does not fit" in str(advice)
+    assert SMALL.fit(between, Training(8)).fits
+    for option in advice.singles:
+        network, changed = option.remedy.apply(SMALL.network, scenario)
+        assert profile(network, changed).reserved <= between
+    smaller = advice.best_of(SmallerBatch).remedy.batch
+    assert SMALL.profile(scenario.evolve(batch=smaller)).reserved <= between
+
+
+def test_the_witness_is_who_is_alive_at_the_peak():
+    advice = SMALL.fit("100 kB", Training(8))
+    assert advice.witness == SMALL.profile(Training(8)).at_peak
+    assert SMALL.fit("1 GiB", Training(8)).witness == ()
+
+
+def test_the_table_is_cut_where_it_is_told():
+    advice = SMALL.fit("200 kB", Training(8))
+    assert len(advice.table(4).splitlines()) == 2 + 4 + 1
+    assert len(advice.table(1000).splitlines()) == 2 + len(advice.rows())
+    assert advice.table() in str(advice)
+    with pytest.raises(InvalidValueError, match="limit is out of range: got 0"):
+        advice.table(0)
+
+
+def test_combinations_that_were_not_asked_for_are_not_made():
+    advice = SMALL.fit(10, Training(8), combine=1)
+    assert advice.combinations == ()
+    assert advice.verdict == "No single remedy suffices; combinations were not asked for."
+
+
+@pytest.mark.parametrize(
+    ("wishes", "error", "text"),
+    [
+        ({"combine": 0}, InvalidValueError, r"fit\(\): combine is out of range: got 0"),
+        ({"tries": 0}, InvalidValueError, r"fit\(\): tries is out of range: got 0"),
+        ({"tries": 2.5}, InvalidTypeError, r"fit\(\): tries must be an int"),
+        ({"remedies": RemoveLayer("conv")}, InvalidTypeError, "remedies must be remedies: got RemoveLayer"),
+        ({"remedies": 3}, InvalidTypeError, "remedies must be remedies: got 3"),
+    ],
+)
+def test_bad_questions(wishes, error, text):
+    with pytest.raises(error, match=text):
+        SMALL.fit("1 GiB", Training(8), **wishes)
+
+
+@frozen
+class Broken(Remedy):
+    """A remedy that answers something else."""
+
+    cure = "nothing"
+    reason = "none"
+    severity = 0
+
+    def apply(self, network, scenario):
+        return network
+
+    def describe(self, network, scenario):
+        return "nothing"
+
+
+def test_a_remedy_that_answers_something_else_is_noted():
+    advice = SMALL.fit("200 kB", Training(8), remedies=[Broken()], combine=1)
+    assert any("Broken.apply returned something else: got Network(" in note for note in advice.notes)
+
+
+def test_an_option_has_a_profile():
+    option = SMALL.fit("200 kB", Training(8), combine=1).options[0]
+    assert option.profile().peak == option.peak
+    assert option.mac_count == option.price.macs[1]
+
+
+@pytest.mark.parametrize("wrong", ["SmallerBatch", SmallerBatch(3), Conv])
+def test_best_of_takes_a_class_of_remedies(wrong):
+    with pytest.raises(InvalidTypeError, match=r"best_of\(\) takes a class of remedies"):
+        SMALL.fit("200 kB", Training(8), combine=1).best_of(wrong)
+
+
+def test_blocks_are_tried_where_nothing_in_them_stays():
+    net = Net.input(8, 16, 16).repeat(Block(Conv(8, 3, padding=1), ReLU()), 2, name="stage")
+    found = [option.remedy for option in net.fit(1000, Training(8), combine=1).options]
+    assert {RemoveBlock("stage.0"), RemoveBlock("stage.1")} <= set(found)
+    found = [option.remedy for option in net.fit(1000, Training(8), combine=1, keep="stage.0/conv").options]
+    assert RemoveBlock("stage.1") in found
+    assert RemoveBlock("stage.0") not in found
+
+
+def test_what_has_one_layer_to_train_cannot_freeze_it():
+    advice = Net.input(3, 16, 16).then(Conv(8, 3)).fit(1000, Training(8), combine=1)
+    assert advice.best_of(FreezeFirst) is None
+
+
+def test_a_pooling_without_a_convolution_ahead_of_it_cannot_be_moved():
+    net = Net.input(3, 32, 32).then(ReLU(), MaxPool(2), Conv(8, 3))
+    assert net.fit(1000, Training(8), combine=1).best_of(PoolEarlier) is None
+    assert SMALL.fit(1000, Training(8), combine=1).best_of(PoolEarlier).remedy == PoolEarlier("max_pool", "conv")
