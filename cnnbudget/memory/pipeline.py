@@ -15,7 +15,6 @@ from cnnbudget.memory.forward import ForwardPass
 from cnnbudget.memory.recompute import chain_of
 from cnnbudget.memory.retention import Autograd
 from cnnbudget.memory.scenario import Training
-from cnnbudget.planning.partition import SCHEDULES, PipelineLayer, plan_pipeline
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes
 
@@ -59,8 +58,8 @@ class PipelineProfile:
 
     The cuts are optimal among all that lie where one value alone goes on. *Counts*: parameters, buffers, gradients and optimizer
     state of a device's nodes; for every micro-batch in flight what its nodes keep and what it received; the most transient
-    values of any stage, as if they came when most is kept: an upper model. *Does not count*: temporaries of the update, buffers of the
-    communication.
+    values of any stage, as if they came when most is kept: an upper model. *Does not count*: temporaries of the update, buffers
+    of the communication.
 
     Args:
         stages: One for each device.
@@ -153,6 +152,8 @@ def pipeline(
     if not isinstance(network, CostTable):
         check_network(network, "pipeline()")
         network = costs(network)
+    from cnnbudget.planning.partition import SCHEDULES, PipelineLayer, plan_pipeline  # it loads numpy
+
     table = network
     one_of(schedule, SCHEDULES, "schedule")
     parts = exact_int(microbatches, "microbatches")
