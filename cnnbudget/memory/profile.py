@@ -263,7 +263,7 @@ class MemoryProfile:
 
     @cached_property
     def moved_bytes(self) -> Bytes:
-        """What goes to the host and comes back in a step, both ways together: see :class:`~cnnbudget.Offload`."""
+        """What goes to the host and comes back in a step, both ways together (by :class:`~cnnbudget.Offload`)."""
         schedule, batch = self.lifetimes.schedule, self.scenario.device_batch
         back = [number for step in self.steps if step.phase is Phase.LOAD and step.node for number in step.writes]
         return Bytes(2 * sum([schedule.storages[number].byte_count(batch) for number in back]))

@@ -125,7 +125,7 @@ class Streamed(Retention):
 
     @property
     def serves_training(self) -> bool:
-        """It does not: backward needs the values as a whole."""
+        """It does not, since backward needs the values as a whole."""
         return False
 
     def schedule(self, table: CostTable, scenario: Scenario) -> Schedule:
