@@ -59,10 +59,11 @@ class PipelineStage:
 class PipelineProfile:
     """A network cut for several devices so that the fullest holds the least.
 
-    The cuts are optimal among all that lie where one value alone goes on. *Counts*: parameters, buffers, gradients and optimizer
-    state of a device's nodes; for every micro-batch in flight what its nodes keep and what it received; the most transient
-    values of any stage, as if they came when most is kept: an upper model. *Does not count*: temporaries of the update, buffers
-    of the communication.
+    The cuts are optimal among all that lie where one value alone goes on.
+
+    *Counts*: parameters, buffers, gradients and optimizer state of a device's nodes; for every micro-batch in flight what its
+    nodes keep and what it received; the most transient values of any stage, as if they came when most is kept: an upper model.
+    *Does not count*: temporaries of the update, buffers of the communication.
 
     Args:
         stages: One for each device.
