@@ -201,6 +201,7 @@ if TYPE_CHECKING:
     from cnnbudget.memory.loss import CrossEntropy as CrossEntropy
     from cnnbudget.memory.loss import Loss as Loss
     from cnnbudget.memory.loss import MeanSquaredError as MeanSquaredError
+    from cnnbudget.memory.offload import Offload as Offload
     from cnnbudget.memory.optimizer import ElementwiseOptimizer as ElementwiseOptimizer
     from cnnbudget.memory.optimizer import Optimizer as Optimizer
     from cnnbudget.memory.optimizer import SteppedOptimizer as SteppedOptimizer
@@ -238,12 +239,20 @@ if TYPE_CHECKING:
     from cnnbudget.memory.schedule import ScheduleBuilder as ScheduleBuilder
     from cnnbudget.memory.schedule import Step as Step
     from cnnbudget.memory.schedule import Storage as Storage
+    from cnnbudget.memory.split import DeviceShare as DeviceShare
+    from cnnbudget.memory.split import SplitProfile as SplitProfile
+    from cnnbudget.memory.split import channel_parallel as channel_parallel
+    from cnnbudget.memory.split import spatial_parallel as spatial_parallel
+    from cnnbudget.memory.stream import Streamed as Streamed
+    from cnnbudget.memory.stream import StreamedProfile as StreamedProfile
+    from cnnbudget.memory.stream import streamed as streamed
     from cnnbudget.memory.timeline import Timeline as Timeline
     from cnnbudget.memory.witness import AliveStorage as AliveStorage
     from cnnbudget.memory.workspace import im2col as im2col
     from cnnbudget.memory.workspace import im2col_bytes as im2col_bytes
     from cnnbudget.net import Net as Net
     from cnnbudget.net import compare as compare
+    from cnnbudget.render.arena import arena_svg as arena_svg
     from cnnbudget.render.summary import Summary as Summary
     from cnnbudget.render.summary import summary as summary
     from cnnbudget.tensors import Footprint as Footprint
@@ -553,6 +562,18 @@ _HOMES = {
         "PipelineProfile",
         "PipelineStage",
     ),
+    "memory.offload": ("Offload",),
+    "memory.split": (
+        "DeviceShare",
+        "SplitProfile",
+        "channel_parallel",
+        "spatial_parallel",
+    ),
+    "memory.stream": (
+        "Streamed",
+        "StreamedProfile",
+        "streamed",
+    ),
     "memory.retention": (
         "Backprop",
         "FreeAfterUse",
@@ -576,6 +597,7 @@ _HOMES = {
         "Net",
         "compare",
     ),
+    "render.arena": ("arena_svg",),
     "render.summary": (
         "Summary",
         "summary",
@@ -592,6 +614,15 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "arena_svg",
+    "Offload",
+    "DeviceShare",
+    "SplitProfile",
+    "channel_parallel",
+    "spatial_parallel",
+    "Streamed",
+    "StreamedProfile",
+    "streamed",
     "PipelineStage",
     "PipelineProfile",
     "pipeline",

@@ -7,10 +7,12 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from docutils import nodes
+from docutils.parsers.rst import Directive
 from sphinx.util import logging
 
 import cnnbudget
-from cnnbudget import zoo
+from cnnbudget import arena_svg, zoo
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +110,21 @@ def describe_cached_properties(kind):
         kind.__slots__ = {name: inspect.getdoc(shown[name]) if name in shown else None for name in kind.__slots__}
 
 
+class ArenaPicture(Directive):
+    """A picture of an arena, drawn when the page is built: of the profile that the last line of the content names."""
+
+    has_content = True
+
+    def run(self):
+        names = vars(cnnbudget) | {name: getattr(cnnbudget, name) for name in cnnbudget.__all__}
+        exec("\n".join(self.content), names)  # noqa: S102  # code of these pages, as in their examples
+        last = self.content[-1].partition(" = ")[0]
+        return [nodes.raw("", arena_svg(names[last]), format="html")]
+
+
 def setup(app):
     """Sphinx calls this."""
+    app.add_directive("arena-picture", ArenaPicture)
     for kind in filter(inspect.isclass, (getattr(cnnbudget, name) for name in cnnbudget.__all__)):
         describe_cached_properties(kind)
     app.connect("env-check-consistency", every_public_name_has_an_entry)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.checks import exact_int, one_of
@@ -15,6 +16,8 @@ from cnnbudget.memory.forward import ForwardPass
 from cnnbudget.memory.recompute import chain_of
 from cnnbudget.memory.retention import Autograd
 from cnnbudget.memory.scenario import Training
+from cnnbudget.memory.shard import sharded
+from cnnbudget.planning.sharding import shard_parameters
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes
 
@@ -66,7 +69,10 @@ class PipelineProfile:
         stages: One for each device.
         microbatches: Into how many parts the batch is cut.
         schedule: ``"gpipe"`` or ``"1f1b"``.
-        traffic: Bytes that cross the cuts in one step: values forward, gradients back.
+        traffic: Bytes that cross the cuts of one replica in one step: values forward, gradients back.
+        replicas: How many such pipelines work side by side, each on its share of the batch: ``Training(..., devices=...)``.
+        reduced: The most bytes that any device sends to its like in the other replicas, in rings: gradients, and updated
+            parameters where optimizer state is shared out.
 
     Example:
         >>> from cnnbudget import Training, pipeline, zoo
@@ -82,6 +88,8 @@ class PipelineProfile:
     microbatches: int
     schedule: str
     traffic: Bytes
+    replicas: int = 1
+    reduced: Bytes = field(default=Bytes(0))
 
     @property
     def peak(self) -> Bytes:
@@ -112,9 +120,11 @@ class PipelineProfile:
         ]
 
     def _heading(self) -> str:
+        times = f"{self.replicas} replicas of a pipeline" if self.replicas > 1 else "Pipeline"
+        reduced = f", {self.reduced} go to the other replicas" if self.replicas > 1 else ""
         return (
-            f"Pipeline of {len(self.stages)} devices, {self.microbatches} micro-batches, {self.schedule}: "
-            f"the fullest holds {self.peak}; {self.traffic} cross the cuts in a step."
+            f"{times} of {len(self.stages)} devices, {self.microbatches} micro-batches, {self.schedule}: "
+            f"the fullest holds {self.peak}; {self.traffic} cross the cuts in a step{reduced}."
         )
 
     def __str__(self) -> str:
@@ -133,8 +143,11 @@ def pipeline(
 
     Args:
         network: The network, or its costs.
-        scenario: How it is trained; the batch is that of all micro-batches together. What is kept is what autograd keeps.
-        devices: How many; each gets a stage at least.
+        scenario: How it is trained; the batch is that of all micro-batches together. What is kept is what autograd keeps. With
+            ``devices=DataParallel(n)`` the mesh has ``n`` replicas of the pipeline, and each works on its share of the batch;
+            ``zero=1`` shares out the optimizer's state among them. More is refused: gradients and parameters that are shared
+            out would be gathered again for every micro-batch.
+        devices: How many for one pipeline; each gets a stage at least.
         microbatches: Into how many parts the batch is cut, as equal as can be.
         schedule: ``"gpipe"``: all parts run forward before any runs back (Huang et al., 2019). ``"1f1b"``: a device runs back as
             soon as it can (Narayanan et al., 2021).
@@ -144,7 +157,8 @@ def pipeline(
 
     Raises:
         InvalidTypeError: If the scenario is no training.
-        InvalidValueError: If there are more micro-batches than samples, or more devices than stages.
+        InvalidValueError: If there are more micro-batches than samples, or more devices than stages; if replicas share out
+            gradients.
     """
     if not isinstance(scenario, Training):
         raise InvalidTypeError(
@@ -165,10 +179,18 @@ def pipeline(
             got=f"{parts} parts of {batch} samples",
             expected=f"at most {batch}",
         )
+    replicas = scenario.devices
+    if replicas.zero > 1:
+        raise InvalidValueError(
+            "replicas of a pipeline share out the optimizer's state at most",
+            got=repr(replicas),
+            expected=f"DataParallel({replicas.count}, zero=1), or zero=0",
+        )
     part = -(-batch // parts)
     whole = Autograd().schedule(table, scenario)
     found = chain_of(table, ForwardPass(table, scenario).sharing, whole, part)
-    own = _own_bytes(whole)
+    shared = sharded(whole, table.network, replicas.count, replicas.zero) if replicas.zero else whole
+    own = _own_bytes(shared)
     layers = [
         PipelineLayer(
             parameter_bytes=sum([own.get(cost.name, 0) for cost in nodes]),
@@ -192,7 +214,15 @@ def pipeline(
         PipelineStage(found.stages[start][0].name, found.stages[end][-1].name, Bytes(size), flying)
         for start, end, size, flying in zip(plan.starts, ends, plan.device_bytes, plan.in_flight, strict=True)
     )
-    return PipelineProfile(stages, parts, schedule, Bytes(plan.traffic_bytes))
+    trained = {each.node for each in whole.storages if each.role is Role.PARAMETER_GRADIENT}
+    widths = {"parameter_width": scenario.precision[Role.PARAMETER].bits}
+    widths["gradient_width"] = scenario.precision[Role.PARAMETER_GRADIENT].bits
+    reduced = 0
+    for start, end in zip(plan.starts, ends, strict=True):
+        nodes = [cost for stage in found.stages[start : end + 1] for cost in stage if cost.name in trained]
+        sizes = [prod(shape) for cost in nodes for _, shape in cost.parameters or ()]
+        reduced = max(reduced, -(-shard_parameters(sizes, replicas.count, replicas.zero, **widths).sent_bytes // 8))
+    return PipelineProfile(stages, parts, schedule, Bytes(plan.traffic_bytes), replicas.count, Bytes(reduced))
 
 
 def _own_bytes(schedule: Schedule) -> dict[str, int]:

@@ -22,7 +22,7 @@ from cnnbudget.memory.liveness import Liveness, liveness
 from cnnbudget.memory.optimizer_torch import SGD
 from cnnbudget.memory.order import in_order, plan_order
 from cnnbudget.memory.scenario import Scenario
-from cnnbudget.memory.schedule import Step
+from cnnbudget.memory.schedule import Phase, Step
 from cnnbudget.memory.shard import sharded
 from cnnbudget.memory.timeline import Timeline, timeline
 from cnnbudget.memory.witness import AliveStorage, alive_at, why
@@ -254,6 +254,13 @@ class MemoryProfile:
             len(self.steps),
             first=[number for number, storage in enumerate(storages) if storage.persistent],
         )
+
+    @cached_property
+    def moved_bytes(self) -> Bytes:
+        """What goes to the host and comes back in a step, both ways together (by :class:`~cnnbudget.Offload`)."""
+        schedule, batch = self.lifetimes.schedule, self.scenario.device_batch
+        back = [number for step in self.steps if step.phase is Phase.LOAD and step.node for number in step.writes]
+        return Bytes(2 * sum([schedule.storages[number].byte_count(batch) for number in back]))
 
     @cached_property
     def sent_bytes(self) -> Bytes:

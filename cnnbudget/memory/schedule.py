@@ -215,6 +215,18 @@ class ScheduleBuilder:
         self._storages.append(Storage(name, role, shape, prod(shape), 0, dtype, persistent, node))
         return len(self._storages) - 1
 
+    def add_again(self, storage: Storage) -> int:
+        """Adds a storage that is like another one, under a name of its own.
+
+        Args:
+            storage: The storage.
+
+        Returns:
+            Its number.
+        """
+        self._storages.append(storage)
+        return len(self._storages) - 1
+
     def step(
         self,
         phase: Phase,

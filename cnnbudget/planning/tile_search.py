@@ -13,7 +13,7 @@ from cnnbudget.checks import exact_int, one_of
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.planning.lines import needed_positions, row_counts
 from cnnbudget.planning.plan import LARGEST_SIZE, Clock, Plan
-from cnnbudget.planning.tiles import VARIANTS, SlidingChain, TileCost, tile_bounds, tile_cost
+from cnnbudget.planning.tiles import VARIANTS, SlidingChain, TileCost, check_split, tile_bounds, tile_cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -302,7 +302,11 @@ def _rank(cost: TileCost) -> tuple[int, int, int, int]:
 
 
 def tile_frontier(
-    chain: SlidingChain, *, variants: Sequence[str] = VARIANTS, most_tiles: SupportsIndex | None = None
+    chain: SlidingChain,
+    *,
+    variants: Sequence[str] = VARIANTS,
+    most_tiles: SupportsIndex | None = None,
+    split: SupportsIndex | None = None,
 ) -> tuple[TileCost, ...]:
     """All ways to run a chain that no other beats in both peak and work.
 
@@ -310,6 +314,7 @@ def tile_frontier(
         chain: The layers.
         variants: ``"tiles"``, ``"lines"``, or both.
         most_tiles: The most tiles along an axis; as many as positions, unless told.
+        split: The only split to look at; one of ``chain.splits``. All, unless told.
 
     Returns:
         The costs, from the least peak to the least work.
@@ -322,10 +327,14 @@ def tile_frontier(
         [(392, (7, 7)), (424, (4, 7)), (436, (2, 7)), (480, (2, 4)), (500, (2, 2)), (512, (1, 1))]
     """
     tiles = _options(chain, variants, most_tiles)
+    floors = {at: _floor(chain, at) for at in (chain.splits if split is None else (check_split(chain, split),))}
     found: list[TileCost] = []
-    for split in chain.splits:
+    for at in sorted(floors, key=lambda at: (floors[at], at)):
+        work = _least_macs(chain, at)
+        if any(cost.peak_bytes <= floors[at] and cost.macs <= work for cost in found):
+            continue  # nothing there can be better
         least: dict[int, TileCost] = {}
-        for cost in _costs_at(chain, split, variants, tiles):
+        for cost in _costs_at(chain, at, variants, tiles):
             if cost.peak_bytes not in least or _rank(cost) < _rank(least[cost.peak_bytes]):
                 least[cost.peak_bytes] = cost
         merged, found = sorted([*found, *least.values()], key=_rank), []
@@ -333,3 +342,11 @@ def tile_frontier(
             if not found or cost.macs < found[-1].macs:
                 found.append(cost)
     return tuple(found)
+
+
+def _least_macs(chain: SlidingChain, split: int) -> int:
+    """The work if every position that is read on the way to a split is made once, whatever the variant."""
+    needed = [needed_positions(chain, split, axis)[0] for axis in range(len(chain.sizes[0]))]
+    made = [prod(len(positions[number + 1]) for positions in needed) for number in range(split)]
+    work = sum(count * layer.macs for count, layer in zip(made, chain.layers, strict=False))
+    return work + _rest_macs(chain, split)

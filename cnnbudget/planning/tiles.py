@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
 
-__all__ = ["VARIANTS", "Axis", "Sliding", "SlidingChain", "TileCost", "needed_intervals", "tile_bounds", "tile_cost"]
+__all__ = [
+    "VARIANTS",
+    "Axis",
+    "Sliding",
+    "SlidingChain",
+    "TileCost",
+    "check_split",
+    "needed_intervals",
+    "tile_bounds",
+    "tile_cost",
+]
 
 VARIANTS = ("tiles", "lines")
 _SIZE: dict[str, Any] = {"converter": int_from, "validator": is_int(0, LARGEST_SIZE), "kw_only": True}
@@ -100,6 +110,8 @@ class Axis:
     def touched(self, output: int) -> list[int]:
         """The inputs that one output reads, position by position."""
         start = output * self.stride - self.before
+        if self.kernel == 1:  # most layers of a network
+            return [start] if 0 <= start < self.size else []
         taps = range(start, start + self.window, self.dilation)
         return [position for position in taps if 0 <= position < self.size]
 
@@ -277,7 +289,19 @@ def tile_bounds(size: int, tiles: int) -> list[Interval]:
     return [(i * size // tiles, (i + 1) * size // tiles) for i in range(tiles)]
 
 
-def _check_split(chain: SlidingChain, split: SupportsIndex) -> int:
+def check_split(chain: SlidingChain, split: SupportsIndex) -> int:
+    """Checks that so many layers of a chain may run depth-first.
+
+    Args:
+        chain: The chain.
+        split: How many layers.
+
+    Returns:
+        The number.
+
+    Raises:
+        InvalidValueError: If a value before the split is read after it.
+    """
     if not isinstance(chain, SlidingChain):
         raise InvalidTypeError(
             "chain must be a SlidingChain", got=shorten(chain), expected="SlidingChain([Sliding(...)])"
@@ -335,7 +359,7 @@ def needed_intervals(
         >>> needed_intervals(chain, 2, (2,))
         ((((0, 6), (0, 5), (0, 4)), ((2, 8), (3, 8), (4, 8))),)
     """
-    first = _check_split(chain, split)
+    first = check_split(chain, split)
     tiles = _check_grid(chain, first, grid)
     return tuple(
         tuple(
@@ -368,7 +392,7 @@ def tile_cost(
         InvalidValueError: If the chain cannot be split there, the grid has more tiles than positions, or lines are cut.
     """
     word = one_of(variant, VARIANTS, "variant")
-    first = _check_split(chain, split)
+    first = check_split(chain, split)
     tiles = _check_grid(chain, first, grid)
     if word == "lines" and tiles[0] != 1:
         raise InvalidValueError(

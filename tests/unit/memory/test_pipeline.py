@@ -5,6 +5,7 @@ import pytest
 from cnnbudget import (
     Autograd,
     Conv,
+    DataParallel,
     Inference,
     InvalidTypeError,
     InvalidValueError,
@@ -48,6 +49,23 @@ def test_more_devices_never_hold_more() -> None:
         pipeline(net.network, Training(16), count, microbatches=4, schedule="gpipe").peak for count in (1, 2, 3, 4)
     ]
     assert peaks == sorted(peaks, reverse=True)
+
+
+def test_replicas_of_a_pipeline() -> None:
+    alone = pipeline(NET.network, Training(8, optimizer="adam"), 2, microbatches=4)
+    mesh = pipeline(NET.network, Training(16, optimizer="adam", devices=2), 2, microbatches=4)
+    assert mesh.stages == alone.stages
+    assert mesh.traffic == alone.traffic
+    assert (alone.replicas, alone.reduced, mesh.replicas) == (1, 0, 2)
+    # Every device has two weights of 16 elements; a ring of two sends half of the gradients twice: reduced, then gathered.
+    assert mesh.reduced == 2 * 2 * 32
+    assert str(mesh).startswith("2 replicas of a pipeline of 2 devices, 4 micro-batches, 1f1b: ")
+    assert str(mesh).splitlines()[0].endswith("128 B go to the other replicas.")
+    # Adam's two moments of 4 bytes an element are halved, for each of two weights.
+    shared = pipeline(NET.network, Training(16, optimizer="adam", devices=DataParallel(2, zero=1)), 2, microbatches=4)
+    assert alone.peak - shared.peak == 2 * 16 * 2 * 4 // 2
+    with pytest.raises(InvalidValueError, match="share out the optimizer's state at most"):
+        pipeline(NET.network, Training(16, devices=DataParallel(2, zero=2)), 2, microbatches=4)
 
 
 def test_what_it_prints() -> None:
