@@ -94,15 +94,21 @@ class BackwardPass:
     # What is wanted, and what is kept for it.
 
     def _find_needs(self) -> None:
+        """Finds what trains: nothing of a node that is frozen, or on which no output depends."""
         table = self.forward.table
         frozen = self.scenario.frozen_nodes(table.network)
+        used = set(table.network.outputs)
+        for cost in reversed(table.nodes):
+            if cost.name in used:
+                used.update(cost.node.inputs)
         self.needs = needs = {source.name: False for source in table.network.inputs}
         self.trains: dict[str, bool] = {}
         self.wanted: dict[str, tuple[bool, ...]] = {}
         for cost in table.nodes:
             owner = owner_of(table, cost)
-            self.trains[cost.name] = trains = bool(owner.parameters) and owner.name not in frozen
-            self.wanted[cost.name] = wanted = tuple([needs[name] for name in cost.node.inputs])
+            leads = cost.name in used
+            self.trains[cost.name] = trains = leads and bool(owner.parameters) and owner.name not in frozen
+            self.wanted[cost.name] = wanted = tuple([leads and needs[name] for name in cost.node.inputs])
             needs[cost.name] = trains or True in wanted
 
     def _find_kept(self) -> None:
@@ -139,8 +145,10 @@ class BackwardPass:
         """Gradients of parameters that outlive the update, and wait there for the next iteration's."""
         if not self.scenario.keeps_gradients:
             return
-        for cost in self.forward.table.nodes:
-            if self.trains[cost.name] and cost.node.shares is None:
+        table = self.forward.table
+        owners = {owner_of(table, cost).name for cost in table.nodes if self.trains[cost.name]}
+        for cost in table.nodes:
+            if cost.name in owners:
                 for name, shape in cost.parameters or ():
                     full = f"{cost.name}.{name}.grad"
                     number = self.builder.add_fixed(
@@ -185,9 +193,12 @@ class BackwardPass:
             parts = [each.number for each in lost]
             total = builder.add_fixed(f"{outputs[0]}.loss.total", (), Role.ACTIVATION, dtype=lost[0].dtype)
             builder.step(Phase.LOSS, None, parts, [total], forward.copies.values())
-        start = builder.add_fixed(f"{outputs[0]}.loss.grad", (), Role.ACTIVATION_GRADIENT, dtype=lost[0].dtype)
-        if self.scenario.frames == "eager":  # so does whoever calls backward() with the gradient that it starts from
+        if self.scenario.frames == "eager":
             builder.hold([total])
+        if not any(self.needs[name] for name in outputs):  # there is no backward
+            return
+        start = builder.add_fixed(f"{outputs[0]}.loss.grad", (), Role.ACTIVATION_GRADIENT, dtype=lost[0].dtype)
+        if self.scenario.frames == "eager":  # whoever calls backward() keeps the gradient that it starts from
             self._starts = (start,)
         for each in reversed(lost):
             if self.needs[each.output]:
