@@ -18,7 +18,7 @@ from cnnbudget.memory.forward import owner_of
 from cnnbudget.memory.schedule import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cnnbudget.analysis.costs import NodeCost
     from cnnbudget.dtypes import DType
@@ -45,6 +45,7 @@ class _Lost:
     value: int
     log: int | None
     others: tuple[int, ...]
+    on_the_way: Mapping[str, TensorSpec]
 
 
 class Keeper(Protocol):
@@ -218,10 +219,11 @@ class BackwardPass:
                 value = builder.add(f"{name}.cast", spec, dtype=dtype)
                 written = [value]
         target = self._target(name, loss.target(spec), dtype)
-        number = builder.add_fixed(f"{name}.loss", (), Role.ACTIVATION, dtype=dtype)
+        number = builder.add(f"{name}.loss", loss.result(spec), dtype=dtype)
         if not loss.takes_log:
             builder.step(Phase.LOSS, None, [forward.values[name], target], [*written, number], copies)
-            lost = _Lost(name, dtype, number, value, None, (value, target))
+            on_the_way = loss.backward_temporaries(spec)
+            lost = _Lost(name, dtype, number, value, None, (value, target), on_the_way)
             if self.needs[name]:
                 builder.retain([value, target])
             return lost
@@ -232,7 +234,7 @@ class BackwardPass:
         builder.step(Phase.LOSS, None, [log, target], [number, weight], [*copies, *frame])
         if self.needs[name]:
             builder.retain([log, target, weight])
-        return _Lost(name, dtype, number, value, log, (target, weight))
+        return _Lost(name, dtype, number, value, log, (target, weight), loss.backward_temporaries(spec))
 
     def _target(self, name: str, spec: TensorSpec, dtype: DType) -> int:
         """The storage of a target. Outputs that are compared with the same kind of target share it, as auxiliary heads do."""
@@ -244,7 +246,10 @@ class BackwardPass:
         """Writes the backward steps of one output's loss, which leave the gradient of the output."""
         builder, name = self.builder, lost.output
         spec = self.forward.table.specs[name]
-        reads, writes = list(lost.others), [start]
+        reads = list(lost.others)
+        writes = [start]
+        for word, temporary in lost.on_the_way.items():
+            writes.append(builder.add(f"{name}.loss.{word}", temporary, Role.WORKSPACE, dtype=lost.dtype))
         if lost.log is not None:
             inner = builder.add(f"{name}.log_probabilities.grad", spec, Role.ACTIVATION_GRADIENT, dtype=lost.dtype)
             builder.step(Phase.LOSS, None, [*reads, lost.log], [start, inner])
@@ -313,7 +318,7 @@ class BackwardPass:
             new = self._contribution(cost, number, where, own, writes, after)
             self.gradients[value] = new
             self.handles[new] = self.handles.get(new, 0) + 1
-            if where is Gradient.VIEW or (where is Gradient.SAME and cost.name in self.views):
+            if new == own and (where is Gradient.VIEW or cost.name in self.views):
                 self.views.add(value)
             elif where is Gradient.PART:
                 self.parts[value] = [own]
@@ -343,19 +348,28 @@ class BackwardPass:
     def _contribution(
         self, cost: NodeCost, number: int, where: Gradient, own: int, writes: list[int], after: list[_After]
     ) -> int:
-        """The storage of what a node adds to the gradient of an input."""
-        if where is Gradient.SAME or where is Gradient.VIEW:
-            return own
+        """The storage of what a node adds to the gradient of an input.
+
+        What comes in the width of a copy is cast back by the copy's own step; what an operation of two widths gives back to the
+        narrower one is cast while the operation still has all that it works on.
+        """
         value = cost.node.inputs[number]
         operand = self.forward.operands[cost.name].inputs[number]
-        if operand == self.forward.values[value]:
-            new = self._new_gradient(value)
-            writes.append(new)
-            return new
-        other = self._new_gradient(value, self.builder.storages[operand].dtype)  # of a copy in another width
-        writes.append(other)
+        copied = operand != self.forward.values[value]
+        mixed = not copied and self._width(value) is not self._width(cost.name)
+        if where is Gradient.SAME or where is Gradient.VIEW:
+            made = own
+        else:
+            wide = self._width(cost.name) if mixed else self.builder.storages[operand].dtype if copied else None
+            made = self._new_gradient(value, wide)
+            writes.append(made)
+        if not copied and not mixed:
+            return made
         new = self._new_gradient(value)
-        after.append(((other,), (new,)))
+        if mixed:
+            after.insert(0, ((made, own, *self.kept(cost)), (new,)))
+        else:
+            after.append(((made,), (new,)))
         return new
 
     def _give_parameters(self, cost: NodeCost, writes: list[int], after: list[_After]) -> None:
@@ -394,16 +408,18 @@ class BackwardPass:
     def _write_update(self) -> None:
         """Writes the update: the optimizer's state lives always, its temporaries during its steps, gradients to the end."""
         builder, optimizer = self.builder, self.scenario.optimizer
-        shapes = []
-        for node, name in self.parameter_gradients:
-            shape = builder.storages[self.parameter_gradients[node, name]].shape
-            shapes.append(shape)
-            for word, spec in optimizer.state(shape).items():
-                builder.add(f"{node}.{name}.{word}", spec, persistent=True, node=node)
+        shapes, gradients, nodes = [], [], []
+        for cost in self.forward.table.nodes:  # an optimizer has parameters in the network's order
+            for name, shape in cost.parameters or ():
+                if (cost.name, name) not in self.parameter_gradients:
+                    continue
+                shapes.append(shape)
+                gradients.append(self.parameter_gradients[cost.name, name])
+                nodes.append(cost.name)
+                for word, spec in optimizer.state(shape).items():
+                    builder.add(f"{cost.name}.{name}.{word}", spec, persistent=True, node=cost.name)
         for word, spec in optimizer.shared_state(shapes).items():
             builder.add(f"optimizer.{word}", spec, persistent=True)
-        gradients = list(self.parameter_gradients.values())
-        nodes = [node for node, _ in self.parameter_gradients]
         width = self.forward.precision[Role.PARAMETER]
         plain: list[int] = []
         steps: list[tuple[str | None, list[int], list[int]]] = []
