@@ -188,12 +188,13 @@ class BackwardPass:
             writes = [self._start_gradient(name) for name in outputs if self.needs[name]]
             builder.step(Phase.LOSS, None, values, writes, forward.copies.values())
             return
-        lost = [self._lose(name, loss) for name in outputs]
+        lost = [self._lose(outputs[0], loss)]
         total = lost[0].number
-        if len(lost) > 1:
-            parts = [each.number for each in lost]
-            total = builder.add_fixed(f"{outputs[0]}.loss.total", (), Role.ACTIVATION, dtype=lost[0].dtype)
-            builder.step(Phase.LOSS, None, parts, [total], forward.copies.values())
+        for name in outputs[1:]:  # every loss is added to the sum of those before it
+            each = self._lose(name, loss)
+            old, total = total, builder.add_fixed(f"{name}.loss.total", (), Role.ACTIVATION, dtype=each.dtype)
+            builder.step(Phase.LOSS, None, [old, each.number], [total], forward.copies.values())
+            lost.append(each)
         if self.scenario.frames == "eager":
             builder.hold([total])
         if not any(self.needs[name] for name in outputs):  # there is no backward
