@@ -138,7 +138,7 @@ class BackwardPass:
         numbers = [operands.inputs[number] for number in saved.inputs]
         if saved.output:
             numbers.append(forward.values[name])
-        if "weight" in operands.weights:
+        if saved.parameters and "weight" in operands.weights:
             numbers.append(operands.weights["weight"])
         return (*numbers, *forward.extras[name])
 

@@ -167,14 +167,14 @@ class ForwardPass:
             owner = owner_of(self.table, cost)
             for name, shape in owner.parameters or ():
                 key = (owner.name, name)
-                copy = self.copies.get(key)
-                if copy is None:
-                    full = f"{owner.name}.{name}.{dtype}{self._mark}"
-                    copy = builder.add_fixed(full, shape, Role.EXTRA, dtype=dtype, node=owner.name)
-                    written.append(copy)
-                    if owner.name not in self._frozen:  # only copies of what trains are kept for the next use
-                        self.copies[key] = copy
-                weights[name] = copy
+                if key in self.copies:
+                    weights[name] = self.copies[key]
+                    continue
+                full = f"{owner.name}.{name}.{dtype}{self._mark}"
+                weights[name] = builder.add_fixed(full, shape, Role.EXTRA, dtype=dtype, node=owner.name)
+                written.append(weights[name])
+                if owner.name not in self._frozen:  # only copies of what trains wait for the next use
+                    self.copies[key] = weights[name]
         self.operands[cost.name] = Operands(tuple(inputs), weights)
         if cost.name in self.sharing.aliases:
             dtype = found[self.sharing.aliases[cost.name].input]

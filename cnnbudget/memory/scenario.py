@@ -153,7 +153,7 @@ class Scenario:
         """
         return self.devices.largest_batch(share)
 
-    def frozen_nodes(self, network: Network) -> frozenset[str]:  # noqa: ARG002  # a training freezes
+    def frozen_nodes(self, network: Network) -> frozenset[str]:  # a training freezes
         """Finds the nodes that do not train, so that PyTorch does not keep copies of their parameters in another width.
 
         Args:
