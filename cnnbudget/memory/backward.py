@@ -195,16 +195,17 @@ class BackwardPass:
             old, total = total, builder.add_fixed(f"{name}.loss.total", (), Role.ACTIVATION, dtype=each.dtype)
             builder.step(Phase.LOSS, None, [old, each.number], [total], forward.copies.values())
             lost.append(each)
-        if self.scenario.frames == "eager":
+        eager = self.scenario.frames == "eager"
+        if eager:
             builder.hold([total])
-        if not any(self.needs[name] for name in outputs):  # there is no backward
+        trained = [each for each in lost if self.needs[each.output]]
+        if not trained:
             return
         start = builder.add_fixed(f"{outputs[0]}.loss.grad", (), Role.ACTIVATION_GRADIENT, dtype=lost[0].dtype)
-        if self.scenario.frames == "eager":  # whoever calls backward() keeps the gradient that it starts from
+        if eager:  # whoever calls backward() holds the gradient that it starts from
             self._starts = (start,)
-        for each in reversed(lost):
-            if self.needs[each.output]:
-                self._start_backward(each, start)
+        for each in reversed(trained):
+            self._start_backward(each, start)
 
     def _lose(self, name: str, loss: Loss) -> _Lost:
         """Writes the forward steps of one output's loss."""

@@ -215,7 +215,7 @@ def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: i
     if room <= 0:
         raise InvalidValueError(
             "the budget is below what is always there",
-            got=f"{budget} bytes",
+            got=f"{int(budget)} bytes",
             expected=f"more than {found.apart}: parameters, buffers, optimizer state and targets",
         )
     plan = plan_checkpoints(found.chain, room, slots=policy.slots)
