@@ -48,10 +48,12 @@ class Saved:
     Args:
         inputs: Positions of the inputs that are kept.
         output: Whether the output is kept.
+        parameters: Whether the step needs the layer's weight, which counts where mixed precision has made a copy of it.
     """
 
     inputs: tuple[int, ...] = ()
     output: bool = False
+    parameters: bool = True
 
 
 @frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.converters import optional
 from attrs.validators import optional as or_none
 
@@ -90,8 +90,8 @@ class Linear(Layer):
     def saved_when(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, needs: tuple[bool, ...], trains: bool
     ) -> Saved:
-        """States that the input is kept for the weight's gradient alone: not where the layer is frozen."""
-        return self.saved(inputs, output) if trains else Saved()
+        """States that the input is kept for the weight's gradient alone, and the weight for the input's."""
+        return evolve(self.saved(inputs, output) if trains else Saved(), parameters=needs[0])
 
     def temporaries(
         self, inputs: tuple[TensorSpec, ...], output: TensorSpec, *, training: bool

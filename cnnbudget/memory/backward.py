@@ -18,7 +18,7 @@ from cnnbudget.memory.forward import owner_of
 from cnnbudget.memory.schedule import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cnnbudget.analysis.costs import NodeCost
     from cnnbudget.dtypes import DType
@@ -45,6 +45,7 @@ class _Lost:
     value: int
     log: int | None
     others: tuple[int, ...]
+    on_the_way: Mapping[str, TensorSpec]
 
 
 class Keeper(Protocol):
@@ -94,15 +95,21 @@ class BackwardPass:
     # What is wanted, and what is kept for it.
 
     def _find_needs(self) -> None:
+        """Finds what trains: nothing of a node that is frozen, or on which no output depends."""
         table = self.forward.table
         frozen = self.scenario.frozen_nodes(table.network)
+        used = set(table.network.outputs)
+        for cost in reversed(table.nodes):
+            if cost.name in used:
+                used.update(cost.node.inputs)
         self.needs = needs = {source.name: False for source in table.network.inputs}
         self.trains: dict[str, bool] = {}
         self.wanted: dict[str, tuple[bool, ...]] = {}
         for cost in table.nodes:
             owner = owner_of(table, cost)
-            self.trains[cost.name] = trains = bool(owner.parameters) and owner.name not in frozen
-            self.wanted[cost.name] = wanted = tuple([needs[name] for name in cost.node.inputs])
+            leads = cost.name in used
+            self.trains[cost.name] = trains = leads and bool(owner.parameters) and owner.name not in frozen
+            self.wanted[cost.name] = wanted = tuple([leads and needs[name] for name in cost.node.inputs])
             needs[cost.name] = trains or True in wanted
 
     def _find_kept(self) -> None:
@@ -131,7 +138,7 @@ class BackwardPass:
         numbers = [operands.inputs[number] for number in saved.inputs]
         if saved.output:
             numbers.append(forward.values[name])
-        if "weight" in operands.weights:
+        if saved.parameters and "weight" in operands.weights:
             numbers.append(operands.weights["weight"])
         return (*numbers, *forward.extras[name])
 
@@ -139,8 +146,10 @@ class BackwardPass:
         """Gradients of parameters that outlive the update, and wait there for the next iteration's."""
         if not self.scenario.keeps_gradients:
             return
-        for cost in self.forward.table.nodes:
-            if self.trains[cost.name] and cost.node.shares is None:
+        table = self.forward.table
+        owners = {owner_of(table, cost).name for cost in table.nodes if self.trains[cost.name]}
+        for cost in table.nodes:
+            if cost.name in owners:
                 for name, shape in cost.parameters or ():
                     full = f"{cost.name}.{name}.grad"
                     number = self.builder.add_fixed(
@@ -179,12 +188,13 @@ class BackwardPass:
             writes = [self._start_gradient(name) for name in outputs if self.needs[name]]
             builder.step(Phase.LOSS, None, values, writes, forward.copies.values())
             return
-        lost = [self._lose(name, loss) for name in outputs]
+        lost = [self._lose(outputs[0], loss)]
         total = lost[0].number
-        if len(lost) > 1:
-            parts = [each.number for each in lost]
-            total = builder.add_fixed(f"{outputs[0]}.loss.total", (), Role.ACTIVATION, dtype=lost[0].dtype)
-            builder.step(Phase.LOSS, None, parts, [total], forward.copies.values())
+        for name in outputs[1:]:  # every loss is added to the sum of those before it
+            each = self._lose(name, loss)
+            old, total = total, builder.add_fixed(f"{name}.loss.total", (), Role.ACTIVATION, dtype=each.dtype)
+            builder.step(Phase.LOSS, None, [old, each.number], [total], forward.copies.values())
+            lost.append(each)
         eager = self.scenario.frames == "eager"
         if eager:
             builder.hold([total])
@@ -211,10 +221,11 @@ class BackwardPass:
                 value = builder.add(f"{name}.cast", spec, dtype=dtype)
                 written = [value]
         target = self._target(name, loss.target(spec), dtype)
-        number = builder.add_fixed(f"{name}.loss", (), Role.ACTIVATION, dtype=dtype)
+        number = builder.add(f"{name}.loss", loss.result(spec), dtype=dtype)
         if not loss.takes_log:
             builder.step(Phase.LOSS, None, [forward.values[name], target], [*written, number], copies)
-            lost = _Lost(name, dtype, number, value, None, (value, target))
+            on_the_way = loss.backward_temporaries(spec)
+            lost = _Lost(name, dtype, number, value, None, (value, target), on_the_way)
             if self.needs[name]:
                 builder.retain([value, target])
             return lost
@@ -225,7 +236,7 @@ class BackwardPass:
         builder.step(Phase.LOSS, None, [log, target], [number, weight], [*copies, *frame])
         if self.needs[name]:
             builder.retain([log, target, weight])
-        return _Lost(name, dtype, number, value, log, (target, weight))
+        return _Lost(name, dtype, number, value, log, (target, weight), loss.backward_temporaries(spec))
 
     def _target(self, name: str, spec: TensorSpec, dtype: DType) -> int:
         """The storage of a target. Outputs that are compared with the same kind of target share it, as auxiliary heads do."""
@@ -237,7 +248,10 @@ class BackwardPass:
         """Writes the backward steps of one output's loss, which leave the gradient of the output."""
         builder, name = self.builder, lost.output
         spec = self.forward.table.specs[name]
-        reads, writes = list(lost.others), [start]
+        reads = list(lost.others)
+        writes = [start]
+        for word, temporary in lost.on_the_way.items():
+            writes.append(builder.add(f"{name}.loss.{word}", temporary, Role.WORKSPACE, dtype=lost.dtype))
         if lost.log is not None:
             inner = builder.add(f"{name}.log_probabilities.grad", spec, Role.ACTIVATION_GRADIENT, dtype=lost.dtype)
             builder.step(Phase.LOSS, None, [*reads, lost.log], [start, inner])
@@ -306,7 +320,7 @@ class BackwardPass:
             new = self._contribution(cost, number, where, own, writes, after)
             self.gradients[value] = new
             self.handles[new] = self.handles.get(new, 0) + 1
-            if where is Gradient.VIEW or (where is Gradient.SAME and cost.name in self.views):
+            if new == own and (where is Gradient.VIEW or cost.name in self.views):
                 self.views.add(value)
             elif where is Gradient.PART:
                 self.parts[value] = [own]
@@ -336,19 +350,28 @@ class BackwardPass:
     def _contribution(
         self, cost: NodeCost, number: int, where: Gradient, own: int, writes: list[int], after: list[_After]
     ) -> int:
-        """The storage of what a node adds to the gradient of an input."""
-        if where is Gradient.SAME or where is Gradient.VIEW:
-            return own
+        """The storage of what a node adds to the gradient of an input.
+
+        What comes in the width of a copy is cast back by the copy's own step; what an operation of two widths gives back to the
+        narrower one is cast while the operation still has all that it works on.
+        """
         value = cost.node.inputs[number]
         operand = self.forward.operands[cost.name].inputs[number]
-        if operand == self.forward.values[value]:
-            new = self._new_gradient(value)
-            writes.append(new)
-            return new
-        other = self._new_gradient(value, self.builder.storages[operand].dtype)  # of a copy in another width
-        writes.append(other)
+        copied = operand != self.forward.values[value]
+        mixed = not copied and self._width(value) is not self._width(cost.name)
+        if where is Gradient.SAME or where is Gradient.VIEW:
+            made = own
+        else:
+            wide = self._width(cost.name) if mixed else self.builder.storages[operand].dtype if copied else None
+            made = self._new_gradient(value, wide)
+            writes.append(made)
+        if not copied and not mixed:
+            return made
         new = self._new_gradient(value)
-        after.append(((other,), (new,)))
+        if mixed:
+            after.insert(0, ((made, own, *self.kept(cost)), (new,)))
+        else:
+            after.append(((made,), (new,)))
         return new
 
     def _give_parameters(self, cost: NodeCost, writes: list[int], after: list[_After]) -> None:
@@ -393,16 +416,18 @@ class BackwardPass:
     def _write_update(self) -> None:
         """Writes the update: the optimizer's state lives always, its temporaries during its steps, gradients to the end."""
         builder, optimizer = self.builder, self.scenario.optimizer
-        shapes = []
-        for node, name in self.parameter_gradients:
-            shape = builder.storages[self.parameter_gradients[node, name]].shape
-            shapes.append(shape)
-            for word, spec in optimizer.state(shape).items():
-                builder.add(f"{node}.{name}.{word}", spec, persistent=True, node=node)
+        shapes, gradients, nodes = [], [], []
+        for cost in self.forward.table.nodes:  # an optimizer has parameters in the network's order
+            for name, shape in cost.parameters or ():
+                if (cost.name, name) not in self.parameter_gradients:
+                    continue
+                shapes.append(shape)
+                gradients.append(self.parameter_gradients[cost.name, name])
+                nodes.append(cost.name)
+                for word, spec in optimizer.state(shape).items():
+                    builder.add(f"{cost.name}.{name}.{word}", spec, persistent=True, node=cost.name)
         for word, spec in optimizer.shared_state(shapes).items():
             builder.add(f"optimizer.{word}", spec, persistent=True)
-        gradients = list(self.parameter_gradients.values())
-        nodes = [node for node, _ in self.parameter_gradients]
         width = self.forward.precision[Role.PARAMETER]
         plain: list[int] = []
         steps: list[tuple[str | None, list[int], list[int]]] = []

@@ -224,7 +224,7 @@ def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: i
     if room < least:
         raise InvalidValueError(
             "no checkpoints fit into the budget",
-            got=f"{budget} bytes",
+            got=f"{int(budget)} bytes",
             expected=f"{found.apart + least} bytes or more, {found.apart} of which are always there",
             hint="that is the least of all persistent schedules; a smaller batch needs less",
         )

@@ -77,6 +77,7 @@ class ForwardPass:
         self.extras: dict[str, tuple[int, ...]] = {}
         self.operands: dict[str, Operands] = {}
         self.copies: dict[tuple[str, str], int] = {}
+        self._frozen = scenario.frozen_nodes(table.network)
         self._temporaries = temporaries
         self._eager = scenario.frames == "eager"
         self._held: Mapping[str, tuple[str, ...]] = {}
@@ -166,11 +167,14 @@ class ForwardPass:
             owner = owner_of(self.table, cost)
             for name, shape in owner.parameters or ():
                 key = (owner.name, name)
-                if key not in self.copies:
-                    full = f"{owner.name}.{name}.{dtype}{self._mark}"
-                    self.copies[key] = builder.add_fixed(full, shape, Role.EXTRA, dtype=dtype, node=owner.name)
-                    written.append(self.copies[key])
-                weights[name] = self.copies[key]
+                if key in self.copies:
+                    weights[name] = self.copies[key]
+                    continue
+                full = f"{owner.name}.{name}.{dtype}{self._mark}"
+                weights[name] = builder.add_fixed(full, shape, Role.EXTRA, dtype=dtype, node=owner.name)
+                written.append(weights[name])
+                if owner.name not in self._frozen:  # only copies of what trains wait for the next use
+                    self.copies[key] = weights[name]
         self.operands[cost.name] = Operands(tuple(inputs), weights)
         if cost.name in self.sharing.aliases:
             dtype = found[self.sharing.aliases[cost.name].input]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -11,6 +12,9 @@ from cnnbudget.dtypes import INT64, Role
 from cnnbudget.errors import InvalidTypeError, ShapeError, UnknownNameError, did_you_mean, shorten
 from cnnbudget.tensors import TensorSpec
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Loss", "MeanSquaredError", "loss_from"]
 
 
@@ -18,7 +22,7 @@ __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Loss", "MeanSquaredError", "lo
 class Loss(ABC):
     """The base of losses. A network with several outputs has one loss for each; the script adds them up.
 
-    Every loss also makes one number, which lives until its backward step.
+    *Counts*: what operations leave, and what is kept for backward. *Does not count*: what a kernel needs inside.
     """
 
     def __repr__(self) -> str:
@@ -31,6 +35,22 @@ class Loss(ABC):
         Args:
             output: Spec of the output.
         """
+
+    def result(self, output: TensorSpec) -> TensorSpec:
+        """States the storage in which the loss lies until its backward step. Default: one number.
+
+        Args:
+            output: Spec of the output.
+        """
+        return TensorSpec((), batched=False)
+
+    def backward_temporaries(self, output: TensorSpec) -> Mapping[str, TensorSpec]:
+        """States what its backward step makes on the way to the output's gradient. Default: nothing.
+
+        Args:
+            output: Spec of the output.
+        """
+        return {}
 
     @property
     def takes_log(self) -> bool:
@@ -66,10 +86,17 @@ class CrossEntropy(Loss):
 
 @frozen(repr=False)
 class MeanSquaredError(Loss):
-    """The mean of squared differences. The target is like the output, and both are kept (measured in PyTorch 2.13)."""
+    """The mean of squared differences. The target is like the output, and both are kept (measured in PyTorch 2.13).
+
+    The number lies in a storage of the output's size: the kernel makes room for the differences before it averages them.
+    """
 
     def target(self, output: TensorSpec) -> TensorSpec:
         """States a target like the output."""
+        return TensorSpec(output.shape)
+
+    def result(self, output: TensorSpec) -> TensorSpec:
+        """States a storage of the output's size."""
         return TensorSpec(output.shape)
 
 
@@ -80,6 +107,10 @@ class BinaryCrossEntropy(Loss):
     def target(self, output: TensorSpec) -> TensorSpec:
         """States a target like the output."""
         return TensorSpec(output.shape)
+
+    def backward_temporaries(self, output: TensorSpec) -> Mapping[str, TensorSpec]:
+        """States the probabilities, from which the targets are subtracted."""
+        return {"probabilities": TensorSpec(output.shape)}
 
 
 _WORDS: dict[str, type[CrossEntropy | MeanSquaredError | BinaryCrossEntropy]] = {

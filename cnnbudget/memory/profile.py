@@ -213,6 +213,7 @@ class MemoryProfile:
 
         Raises:
             InvalidValueError: If a batch is out of range.
+            InvalidTypeError: If they are no sequence of ints.
 
         Example:
             >>> from cnnbudget import Conv, Net, Training
@@ -221,6 +222,10 @@ class MemoryProfile:
         """
         import numpy as np  # only who asks for arrays pays for numpy
 
+        if not hasattr(batches, "__iter__"):
+            raise InvalidTypeError(
+                "peaks() takes several batches", got=shorten(batches), expected="for example [32, 64]"
+            )
         shares = [self.scenario.share(batch) for batch in batches]
         if any(storage.dtype.bits % 8 for storage in self.lifetimes.schedule.storages):
             found = [max(self.lifetimes.live_bytes(share)) for share in shares]  # each storage rounds up by itself

@@ -74,7 +74,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _is_frozen(instance: Any, attribute: Attribute[Any], value: Any) -> None:  # noqa: ARG001  # the validator's signature
-    if value is None or callable(value):
+    if value is None or (callable(value) and not isinstance(value, type)):
         return
     patterns = (value,) if isinstance(value, str) else value
     if not isinstance(patterns, tuple) or not patterns or not all(isinstance(one, str) and one for one in patterns):
@@ -152,6 +152,17 @@ class Scenario:
             The batch on all devices together.
         """
         return self.devices.largest_batch(share)
+
+    def frozen_nodes(self, network: Network) -> frozenset[str]:  # a training freezes
+        """Finds the nodes that do not train, so that PyTorch does not keep copies of their parameters in another width.
+
+        Args:
+            network: The network.
+
+        Returns:
+            Their names; none in an inference, whose parameters could train.
+        """
+        return frozenset()
 
     def evolve(self, **changes: Any) -> Self:
         """Returns a variant with some fields changed.

@@ -44,10 +44,10 @@ def outputs_of(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def loss_of(outputs: tuple[Tensor, ...], targets: list[Tensor]) -> Tensor:
-    return sum(
-        (F.cross_entropy(out, target) for out, target in zip(outputs[1:], targets[1:], strict=True)),
-        F.cross_entropy(outputs[0], targets[0]),
-    )
+    total = F.cross_entropy(outputs[0], targets[0])
+    for out, target in zip(outputs[1:], targets[1:], strict=True):
+        total = total + F.cross_entropy(out, target)  # as a script does: sum() would hold the first to the end
+    return total
 
 
 def train(network: Network, inputs: list[Tensor], *, joins: bool = False) -> Watched | None:
