@@ -18,7 +18,7 @@ _COPIERS = (
 def _is_asked_for(layer) -> bool:
     """Whether PyTorch has the layer with its settings. A script pads, crops or unrolls for the others, in copies."""
     match layer:
-        case local.LocallyConnected() | rearrange.Unfold():
+        case local.LocallyConnected() | local.TableConv() | linear.RadialBasis() | rearrange.Unfold():
             return False
         case regularize.Dropout():
             return layer.rate != 1
