@@ -49,6 +49,7 @@ nitpick_ignore = [
     ("py:class", "Padding"),  # an alias for str | int | tuple[int, ...] | tuple[tuple[int, int], ...]
     ("py:class", "Part"),  # an alias for Layer | Structure
     ("py:class", "Progress"),  # an alias for Callable[[int, int], object]
+    ("py:class", "Counts"),  # an alias for tuple[int | None, int | None]
     ("py:class", "Root"),  # an alias for tuple[Input, ...] | Network; only in the signature of Net itself
     ("py:class", "T"),  # the type of a visitor's answers
     ("py:class", "cnnbudget.analysis.visitor.T"),  # as above
