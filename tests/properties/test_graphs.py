@@ -312,11 +312,11 @@ class Gradients(Counter):
         if not passed_on and node.name in others:
             others.remove(node.name)  # the step's own gradient is gone when the sum is made
         if not others and self.waiting[old].count(name) == 1 and name not in self.looks:
-            touched.add(old)
             if old == own and not passed_on:  # what is read cannot be added to at once
                 contribution = self.new(name)
                 touched.add(contribution)
-                sums.append({old, contribution})
+                sums.append({contribution, old})
+            touched.add(old)
             return
         contribution = own if passed_on else self.new(name)
         touched.add(contribution)
