@@ -165,16 +165,15 @@ class BackwardPass:
             parts = [each.number for each in lost]
             total = builder.add_fixed(f"{outputs[0]}.loss.total", (), Role.ACTIVATION, dtype=lost[0].dtype)
             builder.step(Phase.LOSS, None, parts, [total], forward.copies.values())
-        eager = self.scenario.frames == "eager"
-        if eager:
+        if self.scenario.frames == "eager":
             builder.hold([total])
-        trained = [each for each in lost if self.needs[each.output]]
+        trained = [each for each in reversed(lost) if self.needs[each.output]]
         if not trained:
             return
         start = builder.add_fixed(f"{outputs[0]}.loss.grad", (), Role.ACTIVATION_GRADIENT, dtype=lost[0].dtype)
-        if eager:  # whoever calls backward() holds the gradient that it starts from
+        if self.scenario.frames == "eager":  # whoever calls backward() holds the gradient that it starts from
             self._starts = (start,)
-        for each in reversed(trained):
+        for each in trained:
             self._start_backward(each, start)
 
     def _lose(self, name: str, loss: Loss) -> _Lost:
