@@ -17,6 +17,8 @@ _COPIERS = (
 
 def _is_asked_for(layer) -> bool:
     """Whether PyTorch has the layer with its settings. A script pads, crops or unrolls for the others, in copies."""
+    if type(layer).__name__ in {"TableConv", "RadialBasis"}:  # PyTorch has no such layers
+        return False
     match layer:
         case local.LocallyConnected() | local.TableConv() | linear.RadialBasis() | rearrange.Unfold():
             return False

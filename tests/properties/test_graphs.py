@@ -395,7 +395,7 @@ def facts(found: MemoryProfile) -> object:
 
 @given(NETS, SCENARIOS, st.randoms(use_true_random=False))
 def test_renaming_changes_nothing_but_names(net: Net, scenario: Scenario, random) -> None:
-    network = net.network
+    network, scenario = net.network, scenario.evolve(frames="ideal")  # frames are those of the names' scopes
     old = [source.name for source in network.inputs] + [node.name for node in network.nodes]
     new = [f"n{number}/{number}" for number in range(len(old))]
     random.shuffle(new)
