@@ -1,8 +1,9 @@
-"""Models in and out: PyTorch, Darknet, JSON, TOML, and drawings."""
+"""Models in and out: PyTorch, Keras, Darknet, JSON, TOML, and drawings."""
 
 from cnnbudget.interop.darknet import from_darknet
 from cnnbudget.interop.drawings import to_dot, to_mermaid, to_networkx
 from cnnbudget.interop.json_text import from_json, json_schema, to_json
+from cnnbudget.interop.keras import from_keras
 from cnnbudget.interop.limits import Limits
 from cnnbudget.interop.opaque import Opaque
 from cnnbudget.interop.toml_text import from_toml, to_toml
@@ -13,6 +14,7 @@ __all__ = [
     "Opaque",
     "from_darknet",
     "from_json",
+    "from_keras",
     "from_toml",
     "from_torch",
     "json_schema",
