@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbudget.errors import CnnBudgetError, FormatError, InvalidTypeError, shorten
 from cnnbudget.graph.naming import Namer
-from cnnbudget.graph.nodes import Input, Node
+from cnnbudget.graph.nodes import Input, Node, check_name
 from cnnbudget.graph.shapes import infer_layer
 from cnnbudget.interop.archive import is_archive, read_member
 from cnnbudget.interop.json_text import parse_json
@@ -323,7 +323,8 @@ class _Reader:
                 )
             last = self._channels_last()
             shape = (sizes[-1], *sizes[1:-1]) if last else tuple(sizes[1:])
-        source = Input(self.namer.fresh(name), shape)
+        with reading(_WHAT, "an input"):
+            source = Input(self.namer.fresh(check_name(name, "the name of an input")), shape)
         self.inputs.append(source)
         self.specs[source.name] = source.spec
         return source.name
@@ -350,6 +351,8 @@ class _Reader:
             else _part(config, "name", str, f"a {shorten(kind)}")
         )
         path = f"{scope}{name}"
+        with reading(_WHAT, f"layer {shorten(path)} ({shorten(kind)})"):
+            check_name(name, "the name of a layer")
         if not inputs:
             raise FormatError(f"{_WHAT}: a layer reads nothing", where=f"layer {shorten(path)}", got="no inputs")
         if kind in _MODELS and kind not in self.rules:

@@ -481,7 +481,12 @@ WRONG = [
     (sequential({"class_name": 3}), r"class_name is missing or of the wrong kind \(at a layer\)"),
     (sequential({"class_name": "ReLU"}), r"config is missing or of the wrong kind"),
     (sequential({"class_name": "ReLU", "config": {}}), r"name is missing or of the wrong kind"),
-    (sequential(layer("ReLU", "/")), r"Node.name is not usable \(at layer '/' \('ReLU'\)\)"),
+    (sequential(layer("ReLU", "/")), r"the name of a layer is not usable \(at layer '/' \('ReLU'\)\)"),
+    (sequential(layer("ReLU", ""), layer("ReLU", "")), r"the name of a layer is not usable"),
+    (
+        functional(called("ReLU", "last", [tensor("image")]), inputs=("", "")),
+        r"the name of an input is not usable \(at an input\)",
+    ),
     (sequential(layer("ReLU"), shape=(-8, 8, 3)), r"out of range"),
     (sequential(layer("ReLU"), shape=(8, 8, 2**63)), r"out of range"),
     (sequential(layer("ReLU"), shape=(8, 8.5, 3)), r"must be an int"),
