@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
@@ -149,5 +150,6 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run the tests with many more examples."""
+    """Run the tests with many more examples, and mutate model files for ten minutes."""
     run_tests(session, "nightly")
+    session.run("python", "fuzz/readers.py", "600", str(int(time.time())), env=INSTALLED_ONLY)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cnnbudget.interop.limits import Limits, Source
     from cnnbudget.layers.base import Layer
 
-__all__ = ["from_json", "json_schema", "to_json"]
+__all__ = ["from_json", "json_schema", "parse_json", "to_json"]
 
 _FORMAT = "cnnbudget"
 _VERSION = 1
@@ -139,7 +139,7 @@ def from_json(source: Source, *, layers: Mapping[str, type[Layer]] | None = None
     """
     what = "from_json()"
     text, codec = read_text(source, limits, what), Codec(layers, what)
-    document = _parse(text, limits, what)
+    document = parse_json(text, limits, what)
     _check_keys(document, what, _DOCUMENT)
     if document["format"] != _FORMAT or document["version"] != _VERSION:
         raise FormatError(
@@ -164,8 +164,25 @@ def _input_of(entry: Any) -> Input:
     return Input(entry["name"], entry["shape"])
 
 
-def _parse(text: str, limits: Limits, what: str) -> Any:
-    """Parses JSON, and refuses what Python would let pass: keys twice, NaN and infinity, numbers of any length."""
+def parse_json(text: str, limits: Limits, what: str) -> Any:
+    """Parses JSON, and refuses what Python would let pass: keys twice, NaN and infinity, numbers of any length.
+
+    Args:
+        text: The text.
+        limits: The limits.
+        what: Who reads, for the errors.
+
+    Returns:
+        Plain data.
+
+    Raises:
+        FormatError: If it is no JSON, or something in it is refused.
+
+    Example:
+        >>> from cnnbudget.interop import Limits
+        >>> parse_json('{"a": [1, 2.5]}', Limits(), "f()")
+        {'a': [1, 2.5]}
+    """
     # Counted before it is parsed: a list of nothing takes 30 times its text.
     limits.check("nodes", (text.count("[") + text.count("{")) // _PER_NODE, f"{what}: the number of lists and objects")
 

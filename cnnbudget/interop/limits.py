@@ -25,6 +25,8 @@ __all__ = ["LIMITS", "Limits", "Source", "finish", "read_bytes", "read_each", "r
 
 V = TypeVar("V")
 
+_LONGEST_PLACE = 600
+
 Source = str | bytes | PathLike[str]
 """The text itself, its bytes in UTF-8, or the path of a file."""
 
@@ -175,9 +177,21 @@ def reading(what: str, where: str | None = None) -> Iterator[None]:
 
 
 def refused(error: CnnBudgetError, what: str, where: str | None = None) -> FormatError:
-    """The error of a file that says what another error refuses; see :func:`reading`."""
+    """Makes the error of a file of an error about what it says; see :func:`reading`.
+
+    Args:
+        error: The error.
+        what: Who reads, which starts the new one.
+        where: The place, if the error has none.
+
+    Returns:
+        The new error.
+    """
     text = f"{what}: {error.what}" if what and not error.what.startswith(what) else error.what
-    return FormatError(text, where=error.where or where, got=error.got, expected=error.expected, hint=error.hint)
+    found = error.where or where
+    if found is not None and len(found) > _LONGEST_PLACE:  # a node may read a million values
+        found = f"{found[: _LONGEST_PLACE - 100]}...{found[-97:]}"
+    return FormatError(text, where=found, got=error.got, expected=error.expected, hint=error.hint)
 
 
 def finish(

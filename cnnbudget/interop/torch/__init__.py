@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cnnbudget.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnnbudget.interop.given import HasNetwork
     from cnnbudget.layers.base import Layer
 
-__all__ = ["to_torch"]
+__all__ = ["from_torch", "to_torch"]
 
 
 def to_torch(
@@ -63,6 +63,52 @@ def to_torch(
         ['stem.conv.weight', 'stem.conv.bias']
     """
     return _load("build", "to_torch").build(network, {} if rules is None else rules, flat=flat)
+
+
+def from_torch(
+    module: nn.Module,
+    input_shape: Sequence[int] | Sequence[Sequence[int]],
+    *,
+    rules: Mapping[type[nn.Module], Callable[..., Layer]] | None = None,
+    training: bool | None = None,
+    unsupported: str = "error",
+) -> Network:
+    """Reads the network of a ``torch.nn.Module``. Needs the extra ``cnnbudget[torch]``.
+
+    ``torch.export`` follows the forward pass of a copy on the device ``meta``: nothing is computed, no data is copied, hooks do not
+    run, and the module stays as it is. Nodes are called like the modules they come from (``layer1.0.conv1``), and functional
+    calls like their operation in their module's scope (``layer1.0/add``). Calls that use the same parameters share them. In-place
+    operations stay in place, and where PyTorch must copy (``contiguous`` of a permuted value) there is a node that copies: a
+    ``Concat`` of one value.
+
+    Args:
+        module: The module.
+        input_shape: ``(C, *spatial)`` of one sample, without the batch, or a list of them if the module takes several tensors.
+        rules: For modules that are one layer: a function by class, called with the module and the specs of what it reads, that
+            returns a layer. A class's rule holds for its subclasses, and goes before ours.
+        training: Whether it is followed as in training; ``None`` for the module's own mode. What a module does in one mode only
+            (auxiliary heads, stochastic depth) is there in that mode only.
+        unsupported: ``"error"`` for one error that lists every operation that has no layer; ``"opaque"`` to keep those whose
+            result has a batch as :class:`~cnnbudget.interop.Opaque` layers.
+
+    Returns:
+        The network. Parameters that the forward pass does not use are not in it.
+
+    Raises:
+        MissingExtraError: If PyTorch is not installed.
+        MissingRuleError: If operations have no layer.
+        InvalidValueError: If ``torch.export`` cannot follow the module; the cause says where.
+        ConformanceError: If a rule returns no layer.
+
+    Example:
+        >>> from torch import nn  # doctest: +SKIP
+        >>> from cnnbudget.interop import from_torch
+        >>> module = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True))  # doctest: +SKIP
+        >>> [(node.name, node.layer) for node in from_torch(module, (3, 32, 32)).nodes]  # doctest: +SKIP
+        [('0', Conv(8, 3, padding=1)), ('1', ReLU(inplace=True))]
+    """
+    capture = _load("capture", "from_torch").capture
+    return capture(module, input_shape, {} if rules is None else rules, training=training, unsupported=unsupported)
 
 
 def _load(name: str, function: str) -> Any:

@@ -76,12 +76,11 @@ class NetworkModule(Scope):
         self.network = network
         self.modules_by_node: dict[str, nn.Module] = {}
 
-    def forward(self, *inputs: Tensor, run: int = 0) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:  # type: ignore[override]  # it has one run
         """Runs the network.
 
         Args:
             *inputs: A batch for every input of the network.
-            run: Not used: a network has one.
 
         Returns:
             The output, or all of them.

@@ -529,3 +529,21 @@ class Concat(Of):
 
     def forward(self, *xs: Tensor) -> Tensor:
         return torch.cat(xs, axis_of(self.layer.axis, xs[0]))
+
+
+WHOLE = (
+    *(
+        LocallyConnected,
+        Scale,
+        MaxPool,
+        AvgPool,
+        LPPool,
+        Unfold,
+        GlobalAvgPool,
+        GlobalMaxPool,
+        FeatureDropout,
+        DropPath,
+    ),
+    *(Flatten, Reshape, Permute, Split, Slice, Crop, Pad, PixelShuffle, PixelUnshuffle, ChannelShuffle),
+)
+"""Modules that read one value and hold the layer that they do, whatever operations they are made of."""

@@ -291,6 +291,9 @@ WRONG = {
     node(settings={"filters": 4, "kernel": 2.5}): r"Conv.kernel must be an int",
     node(settings={"filters": 4, "kernel": {"a": 3}}): r"Conv.kernel is no setting of a layer",
     node(settings={"filters": 4, "kernel": [3, [[[[[[[[[]]]]]]]]]]}): r"Conv.kernel is no setting of a layer",
+    node(
+        layer="ReLU", settings={}, inputs=["input"] * 10_000
+    ): r"ReLU takes 1 input \(at node 'stem/conv', ReLU\(\) on .*: got 10000",
     TEXT.replace('"kernel": 3', '"kernel": NaN', 1): r"a number is not finite: got 'NaN'",
     TEXT.replace('"kernel": 3', '"kernel": -Infinity', 1): r"a number is not finite: got '-Infinity'",
     TEXT.replace('"kernel": 3', '"kernel": 1e400', 1): r"a number is not finite: got '1e400'",

@@ -8,7 +8,7 @@ import pytest
 
 from cnnbudget import Conv, InvalidTypeError, MissingExtraError, Net
 from cnnbudget.interop.given import network_of
-from cnnbudget.interop.torch import to_torch
+from cnnbudget.interop.torch import from_torch, to_torch
 
 
 def test_the_extra_is_named(monkeypatch):
@@ -18,6 +18,8 @@ def test_the_extra_is_named(monkeypatch):
     ) as caught:
         to_torch(Net.input(3, 8, 8).then(Conv(4, 3)))
     assert isinstance(caught.value, ImportError)
+    with pytest.raises(MissingExtraError, match=r"from_torch\(\) needs PyTorch; pip install cnnbudget\[torch\]"):
+        from_torch("module", (3, 8, 8))
 
 
 def test_it_is_loaded_when_a_function_is_called(monkeypatch):
@@ -28,6 +30,20 @@ def test_it_is_loaded_when_a_function_is_called(monkeypatch):
     net = Net.input(3, 8, 8).then(Conv(4, 3))
     assert to_torch(net) == to_torch(net, rules={Conv: len}, flat=True) == "module"
     assert given == [((net, {}), {"flat": False}), ((net, {Conv: len}), {"flat": True})]
+
+
+def test_reading_is_loaded_when_it_is_called(monkeypatch):
+    given = []
+    reader = SimpleNamespace(capture=lambda *args, **settings: given.append((args, settings)) or "network")
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "cnnbudget.interop.torch.capture", reader)
+    assert from_torch("module", (3, 8, 8)) == from_torch(
+        "module", [(3,)], rules={int: len}, training=True, unsupported="opaque"
+    )
+    assert given == [
+        (("module", (3, 8, 8), {}), {"training": None, "unsupported": "error"}),
+        (("module", [(3,)], {int: len}), {"training": True, "unsupported": "opaque"}),
+    ]
 
 
 def test_importing_it_loads_no_framework():
