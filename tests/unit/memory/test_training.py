@@ -104,7 +104,7 @@ def test_what_is_kept() -> None:
     assert step().retained == X + MAPS + of_loss  # ReLU's output is the linear layer's input, too
     assert step(loss=None).retained == X + MAPS
     assert step(loss="mse").retained == X + MAPS + 2 * OUT  # the output, and a target like it
-    assert step(loss=MeanSquaredError()).live_bytes == step(loss="bce_with_logits").live_bytes
+    assert step(loss=MeanSquaredError()).retained == step(loss="bce_with_logits").retained
     assert step(retention=KeepAll(), loss=None).retained == X + 2 * MAPS + OUT
     assert step(frozen="conv").retained == MAPS + of_loss  # only the linear layer's input is needed
     assert step(frozen="linear").retained == X + MAPS + of_loss
@@ -184,7 +184,7 @@ def test_two_outputs_have_two_losses() -> None:
     assert [str(each) for each in found.steps].count("loss") == 2 * 2 + 1 + 2 * 2
     names = [each.name for each in found.lifetimes.schedule.storages]
     assert sum(name.endswith(".target") for name in names) == 1  # equal ones are one
-    assert [name for name in names if name.endswith(".total")] == ["linear2.loss.total"]
+    assert sum(name.endswith(".loss.total") for name in names) == 1
     # Input, output of the first layer (which the second reads), log-probabilities, weights; the target.
     assert found.retained == 16 + 16 + (16 + 4) + (8 + 4) + 8
 
@@ -271,7 +271,7 @@ def test_a_copy_s_gradient_is_cast() -> None:
 def test_an_update_in_several_steps() -> None:
     found = step(optimizer=Adam(implementation="loop"))
     updates = [each for each in found.steps if each.phase is Phase.UPDATE]
-    assert [each.node for each in updates] == ["linear", "linear", "conv", "conv"]
+    assert sorted(each.node for each in updates) == ["conv", "conv", "linear", "linear"]
     # State of two numbers for every parameter, and a counter for each of the four tensors.
     state = [each for each in found.lifetimes.schedule.storages if each.role is Role.OPTIMIZER_STATE]
     assert sum(each.byte_count(2) for each in state) == 2 * PARAMETERS + 4 * 4
