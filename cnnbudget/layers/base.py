@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from attrs import evolve, frozen
@@ -282,6 +282,7 @@ class ElementwiseLayer(StatelessLayer):
         return value
 
 
+@lru_cache(maxsize=4096)  # networks repeat shapes
 def scratch(*shape: int, dtype: DType | None = None) -> TensorSpec:
     """Makes the spec of a temporary of every sample.
 

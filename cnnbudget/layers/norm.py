@@ -6,6 +6,7 @@ counted in 32 bits under every precision.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +28,7 @@ __all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponse
 _COUNTER = TensorSpec((), Role.BUFFER, INT64, batched=False)
 
 
+@lru_cache(maxsize=4096)  # networks repeat widths
 def _statistic(*shape: int, batched: bool = True) -> TensorSpec:
     return TensorSpec(shape, Role.EXTRA, FLOAT32, batched=batched)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cnnbudget.analysis.costs import NodeCost
     from cnnbudget.dtypes import DType
-    from cnnbudget.memory.forward import ForwardPass
+    from cnnbudget.memory.forward import ForwardPass, Stated
     from cnnbudget.memory.loss import Loss
     from cnnbudget.memory.optimizer import Optimizer
     from cnnbudget.memory.scenario import Training
@@ -86,6 +86,7 @@ class BackwardPass:
         self.views: set[str] = set()  # values whose gradient is a view of another's
         self.parameter_gradients: dict[tuple[str, str], int] = {}
         self._targets: dict[TensorSpec, int] = {}
+        self._asked: dict[tuple[int, int, tuple[bool, ...]], tuple[tuple[Gradient, ...], Stated]] = {}
         self._starts: tuple[int, ...] = ()  # what whoever called backward() holds until it returns
         self._made: dict[str, int] = {}  # how many gradients of a value there have been
         self._find_needs()
@@ -288,21 +289,30 @@ class BackwardPass:
         wanted = self.wanted[name]
         writes: list[int] = []
         after: list[_After] = []
+        where, temporaries = self._facts(cost, wanted)
         if True in wanted:
-            where = _gradients(cost)
             for number, needed in enumerate(wanted):
                 if needed:
                     self._give(cost, number, where[number], own, writes, after)
         if self.trains[name]:
             self._give_parameters(cost, writes, after)
-        temporaries = cost.node.layer.backward_temporaries(cost.inputs, cost.output, needs=wanted)
-        for word, spec in temporaries.items():
+        for word, spec in temporaries:
             dtype = spec.dtype or self._width(name)
             writes.append(builder.add(f"{name}.{word}.backward", spec, Role.WORKSPACE, dtype=dtype, node=name))
         builder.step(Phase.BACKWARD, name, (*kept, own), writes, holds)
         for reads, made in after:
             builder.step(Phase.ACCUMULATE, name, reads, made, holds)
         self.handles[own] -= 1
+
+    def _facts(self, cost: NodeCost, wanted: tuple[bool, ...]) -> tuple[tuple[Gradient, ...], Stated]:
+        """Where a node's step leaves gradients, and its temporaries; the same layer on the same specs is asked once."""
+        layer, inputs = cost.node.layer, cost.inputs
+        key = (id(layer), id(inputs), wanted)  # the table holds both
+        found = self._asked.get(key)
+        if found is None:
+            temporaries = layer.backward_temporaries(inputs, cost.output, needs=wanted)
+            found = self._asked[key] = _gradients(cost), tuple(temporaries.items())
+        return found
 
     def _give(
         self,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cnnbudget.dtypes import DType
     from cnnbudget.memory.scenario import Scenario
 
+Stated = tuple[tuple[str, TensorSpec], ...]
+"""What a layer states, by name."""
+
 __all__ = ["ForwardPass", "Operands", "owner_of"]
 
 
@@ -79,6 +82,8 @@ class ForwardPass:
         self.copies: dict[tuple[str, str], int] = {}
         self._frozen = scenario.frozen_nodes(table.network)
         self._temporaries = temporaries
+        self._sums = self.precision.accumulator if temporaries else None
+        self._asked: dict[tuple[int, int], tuple[Stated, Stated]] = {}
         self._eager = scenario.frames == "eager"
         self._held: Mapping[str, tuple[str, ...]] = {}
         self._saved_dtype = self.precision[Role.EXTRA]
@@ -190,35 +195,37 @@ class ForwardPass:
         else:
             values[name] = values[owner]
             self.dtypes[name] = dtype
+        stated, on_the_way = self._facts(cost)
         extras: tuple[int, ...] = ()
-        if self.training:
-            stated = _extras(cost)
-            if stated:
-                extras = tuple(
-                    [
-                        builder.add(f"{name}.{word}{mark}", spec, dtype=saved_dtype, node=name)
-                        for word, spec in stated.items()
-                    ]
-                )
+        if stated:
+            extras = tuple(
+                [builder.add(f"{name}.{word}{mark}", spec, dtype=saved_dtype, node=name) for word, spec in stated]
+            )
         self.extras[name] = extras
         alias = self.sharing.aliases.get(name)
         looks = alias is not None and not alias.in_place  # a view writes nothing
         writes = (*written, *extras) if looks else (*written, values[name], *extras)
-        if self._temporaries:
-            layer = cost.node.layer
-            on_the_way = layer.temporaries(cost.inputs, cost.output, training=self.training)
-            for word, spec in on_the_way.items():
-                scratch = f"{name}.{word}{mark}"
-                writes += (builder.add(scratch, spec, Role.WORKSPACE, dtype=spec.dtype or dtype, node=name),)
-            if self.precision.accumulator and layer.autocast is Autocast.LOW:
-                writes += (
-                    builder.add(
-                        f"{name}.sums", cost.output, Role.WORKSPACE, dtype=self.precision.accumulator, node=name
-                    ),
-                )
+        for word, spec in on_the_way:
+            scratch = f"{name}.{word}{mark}"
+            writes += (builder.add(scratch, spec, Role.WORKSPACE, dtype=spec.dtype or dtype, node=name),)
+        if self._sums and cost.node.layer.autocast is Autocast.LOW:
+            writes += (builder.add(f"{name}.sums", cost.output, Role.WORKSPACE, dtype=self._sums, node=name),)
         reads = (*inputs, *[values[value] for value in cost.node.inputs]) if written else inputs
         holds = [values[value] for value in self._held.get(name, ())] if self._held else ()
         builder.step(self._phase, name, reads, writes, holds)
+
+    def _facts(self, cost: NodeCost) -> tuple[Stated, Stated]:
+        """The extras and temporaries of a node. Networks repeat their blocks: the same layer on the same specs is asked once."""
+        layer, inputs = cost.node.layer, cost.inputs
+        key = (id(layer), id(inputs))  # the table holds both
+        found = self._asked.get(key)
+        if found is None:
+            extras = tuple(_extras(cost).items()) if self.training else ()
+            temporaries: Stated = ()
+            if self._temporaries:
+                temporaries = tuple(layer.temporaries(inputs, cost.output, training=self.training).items())
+            found = self._asked[key] = extras, temporaries
+        return found
 
 
 def owner_of(table: CostTable, cost: NodeCost) -> NodeCost:

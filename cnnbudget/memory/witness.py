@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from cnnbudget.dtypes import DType, Role
-from cnnbudget.memory.schedule import Step
+from cnnbudget.memory.schedule import Step, Storage
 from cnnbudget.tensors import Shape
 from cnnbudget.units import Bytes
 
@@ -25,28 +25,45 @@ class AliveStorage:
     """A storage that is alive at the peak.
 
     Args:
-        name: The value that owns it, or node and tensor.
-        role: What the bytes are for.
-        shape: Of one sample, or of the whole where there is one for all samples.
-        dtype: Width of an element.
+        storage: The storage.
         size: Bytes of the whole batch.
         share: Part of the peak, 0 to 1.
         steps: The half-open interval of steps in which it is alive.
-        node: The node that it belongs to; ``None`` if it is the whole network's.
         producer: The step that writes it first; ``None`` for what is always there.
         last_reader: The step with which it dies; ``None`` for what is kept to the end.
     """
 
-    name: str
-    role: Role
-    shape: Shape
-    dtype: DType
+    storage: Storage
     size: Bytes
     share: float
     steps: tuple[int, int]
-    node: str | None
     producer: Step | None
     last_reader: Step | None
+
+    @property
+    def name(self) -> str:
+        """The value that owns it, or node and tensor."""
+        return self.storage.name
+
+    @property
+    def role(self) -> Role:
+        """What the bytes are for."""
+        return self.storage.role
+
+    @property
+    def shape(self) -> Shape:
+        """Of one sample, or of the whole where there is one for all samples."""
+        return self.storage.shape
+
+    @property
+    def dtype(self) -> DType:
+        """Width of an element."""
+        return self.storage.dtype
+
+    @property
+    def node(self) -> str | None:
+        """The node that it belongs to; ``None`` if it is the whole network's."""
+        return self.storage.node
 
 
 def alive_at(lifetimes: Liveness, now: int, batch: int) -> tuple[AliveStorage, ...]:
@@ -73,14 +90,10 @@ def alive_at(lifetimes: Liveness, now: int, batch: int) -> tuple[AliveStorage, .
         stays = storage.persistent or number in schedule.held
         alive.append(
             AliveStorage(
-                storage.name,
-                storage.role,
-                storage.shape,
-                storage.dtype,
+                storage,
                 Bytes(size),
                 size / total,
                 (birth, death),
-                storage.node,
                 None if storage.persistent else steps[birth],
                 None if stays else steps[death - 1],
             )
