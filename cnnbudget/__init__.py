@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from cnnbudget.dtypes import Role as Role
     from cnnbudget.errors import CnnBudgetError as CnnBudgetError
     from cnnbudget.errors import ConformanceError as ConformanceError
+    from cnnbudget.errors import FormatError as FormatError
     from cnnbudget.errors import InvalidTypeError as InvalidTypeError
     from cnnbudget.errors import InvalidValueError as InvalidValueError
     from cnnbudget.errors import MissingExtraError as MissingExtraError
@@ -393,6 +394,7 @@ _HOMES = {
         "ShapeError",
         "SharedStorageError",
         "UnknownNameError",
+        "FormatError",
     ),
     "graph.block": (
         "At",
@@ -614,6 +616,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "FormatError",
     "arena_svg",
     "Offload",
     "DeviceShare",

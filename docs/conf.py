@@ -51,6 +51,11 @@ nitpick_ignore = [
     ("py:class", "Progress"),  # an alias for Callable[[int, int], object]
     ("py:class", "Counts"),  # an alias for tuple[int | None, int | None]
     ("py:class", "Root"),  # an alias for tuple[Input, ...] | Network; only in the signature of Net itself
+    ("py:class", "nn.Module"),  # torch's, by its usual short name
+    ("py:class", "PathLike"),  # os.PathLike, as it is imported
+    ("py:class", "HasNetwork"),  # the protocol of what leads to a network, as Net does
+    ("py:class", "Source"),  # an alias for a file's path, its bytes or its text
+    ("py:class", "Rule"),  # an alias for a function from what a file says to a layer
     ("py:class", "T"),  # the type of a visitor's answers
     ("py:class", "cnnbudget.analysis.visitor.T"),  # as above
     ("py:obj", "cnnbudget.analysis.visitor.T"),  # as above
