@@ -40,7 +40,7 @@ class Phase(Enum):
         return self.value
 
 
-@frozen
+@frozen(slots=False)  # made by the thousand, and faster without slots
 class Storage:
     """Bytes that one or more values share.
 
