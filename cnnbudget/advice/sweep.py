@@ -47,6 +47,7 @@ __all__ = ["sweep"]
 _MOST = 50_000_000
 _COUNTS = ("parameters", "macs")
 _SIZES = ("peak", "activation_peak", "retained")
+_FOUND = (*_COUNTS, *_SIZES, "reserved", "peak_step", "error")
 
 
 def sweep(
@@ -81,7 +82,7 @@ def sweep(
 
     Raises:
         InvalidTypeError: If the source, the scenario, a batch, the executor or the progress is something else.
-        InvalidValueError: If an axis is empty, or there are too many points.
+        InvalidValueError: If an axis is empty or called like a result, or there are too many points.
         UnknownNameError: If an axis is neither a field of the scenario nor an argument of the function; the error guesses.
 
     Example:
@@ -178,6 +179,13 @@ def _split(source: Any, scenario: Scenario, axes: dict[str, Any]) -> tuple[dict[
     known = [name for name in fields_dict(type(scenario)) if name != "batch"]
     changed, options = {}, {}
     for name, values in axes.items():
+        if name in _FOUND:
+            raise InvalidValueError(
+                "sweep(): an axis has the name of a result",
+                got=shorten(name),
+                expected=f"another one than {', '.join(_FOUND)}",
+                hint=f"wrap the function: lambda {name}_: function({name}={name}_)",
+            )
         if name in known:
             changed[name] = _values(name, values)
         elif not isinstance(source, Network) and takes(source, name):

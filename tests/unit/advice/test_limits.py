@@ -28,6 +28,7 @@ from cnnbudget import (
     Training,
     UnknownNameError,
     largest,
+    max_batch,
     max_depth,
     max_input_size,
     max_width,
@@ -241,6 +242,19 @@ FLAT = Net.input(3, 8, 8).then(Conv(8, 3), Flatten(), Linear(2)).network
 def test_bad_questions(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_a_factory_that_makes_no_network_at_all_says_why():
+    with pytest.raises(ShapeError, match="Conv: the window is larger"):
+        largest(lambda number: Net.input(3, 8, 8).then(Conv(4, 99)), "1 MiB", Inference())
+
+
+def test_the_largest_batch_of_a_device():
+    net = Net.input(3, 100, 100).then(ReLU())
+    assert net.max_batch("RP2040", Inference()) == 264 * 1024 // (2 * 4 * 3 * 100 * 100) == 1
+    assert max_batch(net.network, "T4", Inference()) == 2**34 // 240_000
+    with pytest.raises(UnknownNameError, match="did you mean 'T4'"):
+        net.max_batch("T44", Inference())
 
 
 def test_a_factory_that_raises_something_else_is_not_hushed_up():

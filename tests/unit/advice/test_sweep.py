@@ -556,6 +556,7 @@ def test_labels() -> None:
         ({"batchs": [1]}, UnknownNameError, r"Inference has no such field: got 'batchs'; did you mean 'batch'"),
         ({"optimizer": ["adam"]}, UnknownNameError, r"Inference has no such field: got 'optimizer'"),
         ({"width": [1]}, UnknownNameError, r"Inference has no such field: got 'width'"),
+        ({"peak": [1, 2]}, InvalidValueError, r"an axis has the name of a result: got 'peak'"),
         ({"executor": 4}, InvalidTypeError, r"executor cannot run anything: got 4"),
         ({"progress": 1}, InvalidTypeError, r"progress cannot be told anything: got 1"),
     ],
@@ -563,6 +564,13 @@ def test_labels() -> None:
 def test_bad_input(options: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         sweep(NET, Inference(), **options)
+
+
+def test_no_argument_of_a_function_hides_a_result() -> None:
+    """A column of the same name would have replaced the axis, and nobody could tell the points apart."""
+    for name in set(sweep(NET, Inference(), batch=[1])) - {"batch"}:
+        with pytest.raises(InvalidValueError, match=rf"an axis has the name of a result: got '{name}'"):
+            sweep(lambda **options: NET, Inference(), **{name: [1, 2]})
 
 
 def test_bad_sources_and_scenarios() -> None:
