@@ -15,6 +15,8 @@ from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError
 from cnnbudget.graph.edit import with_input_shape
 from cnnbudget.graph.nodes import Network
 from cnnbudget.memory.allocator import Ideal
+from cnnbudget.memory.checkpoint import Checkpoint
+from cnnbudget.memory.offload import Offload
 from cnnbudget.memory.profile import profile
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from cnnbudget.memory.profile import MemoryProfile
     from cnnbudget.memory.scenario import Scenario
 
-__all__ = ["Design", "Finding", "Task", "describe_error", "network_of", "run_task", "takes"]
+__all__ = ["Design", "Finding", "Task", "describe_error", "network_of", "plans_for_batch", "run_task", "takes"]
 
+Values = tuple[int, int, int, int, str]
 Lines = tuple[tuple[int, int, int], ...]
 """``(first batch, fixed bits, bits per sample)``: the largest of many affine sizes."""
 
@@ -69,7 +72,8 @@ class Finding:
         ties: The step at batches where two lines meet, which may be an earlier one.
         single: Whether no lines can tell, because formats below a byte round up or an allocator decides: then
             ``values`` are needed.
-        values: Peak, activation peak, retained and reserved bytes and the step, for each of the task's batches.
+        values: Peak, activation peak, retained and reserved bytes and the step, for each of the task's batches, or what went
+            wrong there.
     """
 
     error: str | None = None
@@ -81,7 +85,7 @@ class Finding:
     steps: tuple[str, ...] = ()
     ties: tuple[tuple[int, str], ...] = ()
     single: bool = False
-    values: tuple[tuple[int, int, int, int, str], ...] = field(default=(), repr=False)
+    values: tuple[Values | str, ...] = field(default=(), repr=False)
 
 
 def describe_error(error: BaseException) -> str:
@@ -119,6 +123,9 @@ def _find(
     table: CostTable, scenario: Scenario, parameters: int, macs: int | None, batches: tuple[int, ...] | None
 ) -> Finding:
     try:
+        if plans_for_batch(scenario):
+            values = [_planned(table, scenario.evolve(batch=batch)) for batch in batches or ()]
+            return Finding(None, parameters, macs, single=True, values=tuple(values))
         found = profile(table, scenario)
         if batches is not None:
             return Finding(None, parameters, macs, single=True, values=_one_by_one(found, batches))
@@ -161,20 +168,30 @@ def _steps(found: MemoryProfile) -> tuple[tuple[str, ...], tuple[tuple[int, str]
     return labels, tuple(ties)
 
 
-def _one_by_one(found: MemoryProfile, batches: tuple[int, ...]) -> tuple[tuple[int, int, int, int, str], ...]:
-    values = []
-    for batch in batches:
-        there = evolve(found, scenario=found.scenario.evolve(batch=batch))
-        values.append(
-            (
-                int(there.peak),
-                int(there.activation_peak),
-                int(there.retained),
-                int(there.reserved),
-                str(there.peak_step),
-            )
-        )
-    return tuple(values)
+def plans_for_batch(scenario: Scenario) -> bool:
+    """Whether the schedule itself is another one for another batch: an order, checkpoints or transfers that are planned by bytes.
+
+    Args:
+        scenario: The scenario.
+    """
+    retention = scenario.retention
+    planned = isinstance(retention, Checkpoint) and retention.budget is not None
+    return scenario.order != "given" or planned or (isinstance(retention, Offload) and retention.least > 1)
+
+
+def _planned(table: CostTable, scenario: Scenario) -> Values | str:
+    try:
+        return _values(profile(table, scenario))
+    except CnnBudgetError as error:
+        return describe_error(error)
+
+
+def _one_by_one(found: MemoryProfile, batches: tuple[int, ...]) -> tuple[Values, ...]:
+    return tuple([_values(evolve(found, scenario=found.scenario.evolve(batch=batch))) for batch in batches])
+
+
+def _values(found: MemoryProfile) -> Values:
+    return (int(found.peak), int(found.activation_peak), int(found.retained), int(found.reserved), str(found.peak_step))
 
 
 def network_of(design: Design) -> Network:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import fields_dict, frozen
 
 from cnnbudget.advice.export import need
-from cnnbudget.advice.points import Design, Finding, Task, describe_error, run_task, takes
+from cnnbudget.advice.points import Design, Finding, Task, describe_error, plans_for_batch, run_task, takes
 from cnnbudget.advice.sweep_result import Sweep
 from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Precision
@@ -252,7 +252,11 @@ def _findings(
 def _is_single(scenario: Scenario) -> bool:
     """Whether it is known beforehand that every batch must be looked at by itself. What layers state may show it later."""
     widths = [scenario.precision.default, *[dtype for _, dtype in scenario.precision.dtypes]]
-    return not isinstance(scenario.allocator, Ideal) or any(dtype.bits % 8 for dtype in widths)
+    return (
+        plans_for_batch(scenario)
+        or not isinstance(scenario.allocator, Ideal)
+        or any(dtype.bits % 8 for dtype in widths)
+    )
 
 
 def _grouped(results: Iterator[tuple[Finding, ...]], count: int) -> Iterator[tuple[Finding, ...]]:
@@ -321,7 +325,11 @@ def _block(finding: Finding, variant: _Variant, batches: np.ndarray[Any, Any]) -
     if finding.single:
         rows = dict(zip(_possible(variant.scenario, batches), finding.values, strict=True))
         missing = (0, 0, 0, 0, None)
-        columns = list(zip(*[rows.get(batch, missing) for batch in batches.tolist()], strict=True))
+        given: list[Any] = [rows.get(batch, missing) for batch in batches.tolist()]
+        for position, row in enumerate(given):
+            if isinstance(row, str):
+                given[position], errors[position], valid[position] = missing, row, False
+        columns = list(zip(*given, strict=True))
         for name, values in zip((*_SIZES, "reserved"), columns, strict=False):
             found[name] = _ints(values)
         found["peak_step"] = np.array(columns[-1], dtype=object)

@@ -15,6 +15,7 @@ from cnnbudget import (
     Add,
     Autograd,
     CachingAllocator,
+    Checkpoint,
     Conv,
     DataParallel,
     ElementwiseLayer,
@@ -31,9 +32,11 @@ from cnnbudget import (
     Net,
     Network,
     Node,
+    Offload,
     Precision,
     ReLU,
     Role,
+    Scenario,
     TensorSpec,
     Training,
     UnknownNameError,
@@ -333,12 +336,44 @@ class Bits(ElementwiseLayer):
         return TensorSpec(inputs[0].shape, dtype=INT4)
 
 
+def alone(net: Net, scenario: Scenario) -> tuple[Any, ...]:
+    try:
+        found = net.profile(scenario)
+    except InvalidValueError as error:
+        return (str(error), None, None, None, None)
+    return (None, found.peak, found.activation_peak, found.retained, str(found.peak_step))
+
+
 @pytest.mark.parametrize("executor", [None, "threads"])
 def test_a_width_that_a_layer_states_is_found_out(executor: str | None) -> None:
     odd = Net.input(1, 3, 3).then(Bits())
     with ThreadPoolExecutor(2) as pool:
         found = odd.sweep(Inference(), batch=[1, 2], executor=pool if executor else None)
     assert found["peak"].tolist() == [36 + 5, 72 + 9]  # nine elements of four bits are five bytes, eighteen are nine
+
+
+@pytest.mark.parametrize("executor", [None, "threads"])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Training(retention=Autograd(), optimizer="adam", order="optimal", precision="AMP_FP16"),
+        Training(retention=Checkpoint.optimal("200 KB")),
+        Training(retention=Offload(least=10_000)),
+    ],
+)
+def test_what_is_planned_for_a_batch_is_planned_for_every_batch(scenario: Training, executor: str | None) -> None:
+    net = Net.input(3, 16, 16).then(*[Conv(4, 3, padding=1), ReLU()] * 4, Flatten(), Linear(10))
+    batches = [1, 2, 3, 4, 8, 40]
+    if executor is None:
+        found = net.sweep(scenario, batch=batches)
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            found = net.sweep(scenario, batch=batches, executor=pool)
+    names = ("error", "peak", "activation_peak", "retained", "peak_step")
+    rows = [tuple([row[name] for name in names]) for row in found.rows()]
+    assert rows == [alone(net, scenario.evolve(batch=batch)) for batch in batches]
+    if isinstance(scenario.retention, Checkpoint):  # 200 kB hold few samples
+        assert [row["error"] is None for row in found.rows()] == [True, True, True, True, False, False]
 
 
 def test_an_allocator_reserves() -> None:
@@ -569,8 +604,9 @@ def test_bad_input(options: dict[str, Any], error: type[Exception], text: str) -
 def test_no_argument_of_a_function_hides_a_result() -> None:
     """A column of the same name would have replaced the axis, and nobody could tell the points apart."""
     for name in set(sweep(NET, Inference(), batch=[1])) - {"batch"}:
+        axes: dict[str, Any] = {name: [1, 2]}
         with pytest.raises(InvalidValueError, match=rf"an axis has the name of a result: got '{name}'"):
-            sweep(lambda **options: NET, Inference(), **{name: [1, 2]})
+            sweep(lambda **options: NET, Inference(), **axes)
 
 
 def test_bad_sources_and_scenarios() -> None:
