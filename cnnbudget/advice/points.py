@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from cnnbudget.advice.width import with_width
 from cnnbudget.analysis.costs import costs
 from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, MissingRuleError, shorten
 from cnnbudget.graph.edit import with_input_shape
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
     from cnnbudget.memory.profile import MemoryProfile
     from cnnbudget.memory.scenario import Scenario
 
-__all__ = ["Design", "Finding", "Task", "describe_error", "network_of", "plans_for_batch", "run_task", "takes"]
+__all__ = [
+    "Design",
+    "Finding",
+    "Task",
+    "describe_error",
+    "network_of",
+    "plans_for_batch",
+    "run_task",
+    "scales",
+    "takes",
+]
 
 Values = tuple[int, int, int, int, str]
 Lines = tuple[tuple[int, int, int], ...]
@@ -39,7 +50,7 @@ class Design:
 
     Args:
         source: A network, or a function that makes one.
-        options: What the function is called with, by name.
+        options: What the function is called with, by name; ``width`` scales a network that is there already.
         size: Sizes of the spatial axes of the input; ``None`` leaves them alone.
     """
 
@@ -207,9 +218,12 @@ def network_of(design: Design) -> Network:
         InvalidTypeError: If a factory returns something else than a network or a net.
         InvalidValueError: If the sizes do not fit the inputs.
     """
+    options = dict(design.options)
+    if scales(design.source) and "width" in options:
+        factor = options.pop("width")
+        return with_width(network_of(evolve(design, options=tuple(options.items()))), factor)
     if isinstance(design.source, Network):
         return design.source if design.size is None else _resized(design.source, design.size)
-    options = dict(design.options)
     if design.size is None:
         return _called(design.source, options)
     if not takes(design.source, "input_shape"):
@@ -228,6 +242,15 @@ def _called(factory: Callable[..., Any], options: dict[str, Any]) -> Network:
             "sweep(): the factory returned no network", got=shorten(made), expected="a Net or a Network"
         )
     return network
+
+
+def scales(source: Any) -> bool:
+    """Whether a width is a multiplier of :func:`cnnbudget.with_width`: the source knows no width of its own.
+
+    Args:
+        source: A network, or a function that makes one.
+    """
+    return isinstance(source, Network) or not takes(source, "width")
 
 
 def takes(factory: Callable[..., Any], name: str) -> bool:

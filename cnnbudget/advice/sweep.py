@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import fields_dict, frozen
 
 from cnnbudget.advice.export import need
-from cnnbudget.advice.points import Design, Finding, Task, describe_error, plans_for_batch, run_task, takes
+from cnnbudget.advice.points import Design, Finding, Task, describe_error, plans_for_batch, run_task, scales, takes
 from cnnbudget.advice.sweep_result import Sweep
 from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Precision
@@ -74,8 +74,8 @@ def sweep(
         executor: Anything with the ``submit`` of :mod:`concurrent.futures`: a pool of processes, Dask's
             ``Client.get_executor()``, ``mpi4py.futures``.
         progress: Called with the number of points that are done and of all points; ``True`` shows a bar (extra ``progress``).
-        **axes: Fields of the scenario (``precision``, ``optimizer``, ``retention``, ``devices``, ...) and, with a function, its
-            other arguments (``width``, ``depth``, ...).
+        **axes: Fields of the scenario (``precision``, ``optimizer``, ``retention``, ``devices``, ...); ``width``, a multiplier as
+            in :func:`cnnbudget.with_width`; and, with a function, its other arguments (``depth``, a ``width`` of its own, ...).
 
     Returns:
         One row a point, the batch varying fastest.
@@ -188,14 +188,14 @@ def _split(source: Any, scenario: Scenario, axes: dict[str, Any]) -> tuple[dict[
             )
         if name in known:
             changed[name] = _values(name, values)
-        elif not isinstance(source, Network) and takes(source, name):
+        elif (name == "width" and scales(source)) or (not isinstance(source, Network) and takes(source, name)):
             options[name] = _values(name, values)
         else:
             what = "" if isinstance(source, Network) else ", nor does the function take it"
             raise UnknownNameError(
                 f"sweep(): {type(scenario).__name__} has no such field{what}",
                 got=shorten(name),
-                hint=did_you_mean(name, ["batch", "input_size", *known]),
+                hint=did_you_mean(name, ["batch", "input_size", "width", *known]),
             )
     return changed, options
 

@@ -43,6 +43,7 @@ from cnnbudget import (
     profile,
     sweep,
     with_input_shape,
+    with_width,
     zoo,
 )
 from cnnbudget.advice.points import takes
@@ -135,6 +136,27 @@ def test_a_factory_is_called_with_the_options() -> None:
     shapes = sweep(make, Inference(2), input_shape=[(1, 8, 8), (3, 5, 9)])
     assert shapes["input_shape"].tolist() == ["1x8x8", "3x5x9"]
     assert shapes["peak"].tolist() == [make(8, shape).profile(Inference(2)).peak for shape in ((1, 8, 8), (3, 5, 9))]
+
+
+def test_the_width_of_a_net_is_a_multiplier() -> None:
+    net = Net.input(3, 8, 8).then(Conv(16, 3), ReLU(), Conv(8, 1, bias=False))
+
+    def factory(deep: bool) -> Net:
+        assert deep
+        return net
+
+    widths = [0.5, 1, 2, -1, "much"]
+    found = net.sweep(Inference(), width=widths, input_size=[8, 12])
+    # 3 x 3 x 3 weights and a bias a map, and 8 maps of 1 x 1 windows
+    assert found["parameters"].tolist() == [*[maps * 28 + 8 * maps for maps in (8, 8, 16, 16, 32, 32)], *[None] * 4]
+    assert [row["width"] for row in found.rows()] == [0.5, 0.5, 1, 1, 2, 2, -1, -1, "much", "much"]
+    assert (
+        sweep(factory, Inference(), deep=True, width=widths, input_size=[8, 12])["peak"].tolist()
+        == found["peak"].tolist()
+    )
+    assert net.sweep(Inference(), width=2, input_size=12)["peak"][0] == with_width(net.network, 2).nodes[
+        0
+    ].layer.filters * (10 * 10 * 2 * 4) + 4 * (32 * 28 + 8 * 32)
 
 
 def test_a_factory_without_an_input_shape_is_given_other_inputs() -> None:
@@ -590,7 +612,7 @@ def test_labels() -> None:
         ({"batch": range(1, 10**5), "devices": [1] * 10**3}, InvalidValueError, r"too many points: got 99,999,000"),
         ({"batchs": [1]}, UnknownNameError, r"Inference has no such field: got 'batchs'; did you mean 'batch'"),
         ({"optimizer": ["adam"]}, UnknownNameError, r"Inference has no such field: got 'optimizer'"),
-        ({"width": [1]}, UnknownNameError, r"Inference has no such field: got 'width'"),
+        ({"depth": [1]}, UnknownNameError, r"Inference has no such field: got 'depth'"),
         ({"peak": [1, 2]}, InvalidValueError, r"an axis has the name of a result: got 'peak'"),
         ({"executor": 4}, InvalidTypeError, r"executor cannot run anything: got 4"),
         ({"progress": 1}, InvalidTypeError, r"progress cannot be told anything: got 1"),
