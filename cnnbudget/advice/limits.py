@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnnbudget.advice.architecture import with_input_sizes
+from cnnbudget.advice.batches import largest_batch
 from cnnbudget.advice.budget import as_budget
 from cnnbudget.advice.measure import demand, itself
 from cnnbudget.advice.scopes import repeats, with_repeats
@@ -163,6 +164,9 @@ class _Search:
 def max_batch(network: Network, budget: SupportsIndex | str, scenario: Scenario) -> int:
     """The largest batch that fits a budget, in closed form; see :meth:`MemoryProfile.max_batch`.
 
+    Where the schedule is planned for the batch (``order="optimal"``, :meth:`Checkpoint.optimal`, :class:`Offload` of large
+    values), a search plans for every batch that it tries, and looks at those right behind the result.
+
     Args:
         network: The network.
         budget: Bytes of one device, or the name of one.
@@ -176,8 +180,11 @@ def max_batch(network: Network, budget: SupportsIndex | str, scenario: Scenario)
         >>> max_batch(Net.input(3, 64, 64).then(Conv(4, 3)).network, "RTX 3070", Training())
         49895
     """
+    check_network(network, "max_batch()")
     limit = as_budget(budget)
-    return profile(network, scenario).max_batch(limit)
+    if not isinstance(scenario, Scenario):
+        profile(_PROBE, scenario)  # says what one is
+    return largest_batch(network, limit, scenario)
 
 
 def largest(

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from cnnbudget.advice.batches import plans_for_batch
 from cnnbudget.advice.width import with_width
 from cnnbudget.analysis.costs import costs
 from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, MissingRuleError, shorten
 from cnnbudget.graph.edit import with_input_shape
 from cnnbudget.graph.nodes import Network
 from cnnbudget.memory.allocator import Ideal
-from cnnbudget.memory.checkpoint import Checkpoint
-from cnnbudget.memory.offload import Offload
 from cnnbudget.memory.profile import profile
 
 if TYPE_CHECKING:
@@ -177,17 +176,6 @@ def _steps(found: MemoryProfile) -> tuple[tuple[str, ...], tuple[tuple[int, str]
         if str(steps[number]) != label:
             ties.append((start, str(steps[number])))
     return labels, tuple(ties)
-
-
-def plans_for_batch(scenario: Scenario) -> bool:
-    """Whether the schedule itself is another one for another batch: an order, checkpoints or transfers that are planned by bytes.
-
-    Args:
-        scenario: The scenario.
-    """
-    retention = scenario.retention
-    planned = isinstance(retention, Checkpoint) and retention.budget is not None
-    return scenario.order != "given" or planned or (isinstance(retention, Offload) and retention.least > 1)
 
 
 def _planned(table: CostTable, scenario: Scenario) -> Values | str:

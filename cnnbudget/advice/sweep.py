@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import fields_dict, frozen
 
+from cnnbudget.advice.batches import plans_for_batch
 from cnnbudget.advice.export import need
-from cnnbudget.advice.points import Design, Finding, Task, describe_error, plans_for_batch, run_task, scales, takes
+from cnnbudget.advice.points import Design, Finding, Task, describe_error, run_task, scales, takes
 from cnnbudget.advice.sweep_result import Sweep
 from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Precision
