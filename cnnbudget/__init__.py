@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cnnbudget.advice.fit import fit as fit
     from cnnbudget.advice.limits import Limit as Limit
     from cnnbudget.advice.limits import largest as largest
+    from cnnbudget.advice.limits import max_batch as max_batch
     from cnnbudget.advice.limits import max_depth as max_depth
     from cnnbudget.advice.limits import max_input_size as max_input_size
     from cnnbudget.advice.limits import max_width as max_width
@@ -225,7 +226,6 @@ if TYPE_CHECKING:
     from cnnbudget.memory.pipeline import PipelineStage as PipelineStage
     from cnnbudget.memory.pipeline import pipeline as pipeline
     from cnnbudget.memory.profile import MemoryProfile as MemoryProfile
-    from cnnbudget.memory.profile import max_batch as max_batch
     from cnnbudget.memory.profile import profile as profile
     from cnnbudget.memory.retention import Autograd as Autograd
     from cnnbudget.memory.retention import Backprop as Backprop
@@ -300,6 +300,7 @@ _HOMES = {
     "advice.limits": (
         "Limit",
         "largest",
+        "max_batch",
         "max_depth",
         "max_input_size",
         "max_width",
@@ -510,7 +511,6 @@ _HOMES = {
     "memory.timeline": ("Timeline",),
     "memory.profile": (
         "MemoryProfile",
-        "max_batch",
         "profile",
     ),
     "memory.forward": ("ForwardPass",),

@@ -15,7 +15,7 @@ from cnnbudget.advice.conventions import Conventions, conventions
 from cnnbudget.advice.diff import NetworkDiff, diff
 from cnnbudget.advice.explain import explain
 from cnnbudget.advice.fit import Advice, fit
-from cnnbudget.advice.limits import Limit, max_depth, max_input_size, max_width
+from cnnbudget.advice.limits import Limit, max_batch, max_depth, max_input_size, max_width
 from cnnbudget.advice.scenarios import ScenarioComparison, compare_scenarios
 from cnnbudget.advice.sweep import sweep
 from cnnbudget.advice.sweep_result import Sweep
@@ -289,7 +289,7 @@ class Net(Verbs):
 
     def max_batch(self, budget: SupportsIndex | str, scenario: Scenario) -> int:
         """The largest batch that fits a budget, 0 if none does; see :func:`cnnbudget.max_batch`."""
-        return self.profile(scenario).max_batch(budget)
+        return max_batch(self.network, budget, scenario)
 
     def reordered(self, scenario: Scenario = _INFERENCE) -> Net:
         """The net with its nodes in the order that has the least peak, as far as one is found.

@@ -120,7 +120,7 @@ def as_budget(value: SupportsIndex | str) -> Bytes:
         >>> as_budget("500 MB"), as_budget("T4")
         (Bytes(500000000), Bytes(17179869184))
     """
-    if not isinstance(value, str) or not value[:1].isalpha():
+    if not isinstance(value, str) or not value.lstrip()[:1].isalpha():
         return parse_bytes(value)
     try:
         return budget(value)

@@ -37,12 +37,14 @@ from cnnbudget.advice.runtime import (
 )
 from cnnbudget.advice.scopes import removable_scopes
 from cnnbudget.advice.width import FewerChannels
+from cnnbudget.analysis.storage import sharing
 from cnnbudget.dtypes import AMP_FP16, FLOAT32, Role
 from cnnbudget.layers.reshape import Flatten
 from cnnbudget.memory.checkpoint import Checkpoint
 from cnnbudget.memory.optimizer import Optimizer
 from cnnbudget.memory.optimizer_other import Adam8bit
 from cnnbudget.memory.optimizer_torch import SGD
+from cnnbudget.memory.recompute import stage_ends
 from cnnbudget.memory.retention import Autograd
 from cnnbudget.memory.scenario import Training
 from cnnbudget.windows import Axes
@@ -85,6 +87,8 @@ KINDS: tuple[type[Remedy], ...] = _ORDER + FAMILIES
 _STRIDE_STEPS = 3
 _FACTORS = (0.875, 0.75, 0.5, 0.25)
 _MOST_POOLINGS = 4
+_MOST_STAGES = 100  # planning what to compute again grows with their cube
+_SLOTS = 100
 
 
 def application_order(remedy: Remedy) -> int:
@@ -102,20 +106,22 @@ class _Question:
     table: CostTable
     scenario: Scenario
     wishes: Wishes
+    budget: int | None
 
 
-def ladders(table: CostTable, scenario: Scenario, wishes: Wishes) -> Iterator[Ladder]:
+def ladders(table: CostTable, scenario: Scenario, wishes: Wishes, *, budget: int | None = None) -> Iterator[Ladder]:
     """Makes the ladders that wishes allow; those of layers in the order of the sizes of their maps, the largest first.
 
     Args:
         table: Costs of the network.
         scenario: The scenario.
         wishes: What may change and what must stay.
+        budget: Bytes that recomputation is planned for; ``None`` plans none.
 
     Yields:
         Ladders.
     """
-    question = _Question(table, scenario, wishes)
+    question = _Question(table, scenario, wishes, budget)
     makers = (
         (InPlaceActivations, _in_place),
         (HalfPrecision, _half_precision),
@@ -174,6 +180,9 @@ def _freezing(question: _Question) -> Iterator[Ladder]:
 def _recomputing(question: _Question) -> Iterator[Ladder]:
     if type(question.scenario.retention) is Autograd:  # of another policy it would change what counts, too
         yield (Recompute(Checkpoint.sqrt()),)
+        table = question.table
+        if question.budget is not None and len(stage_ends(table, sharing(table, training=True))) <= _MOST_STAGES:
+            yield (Recompute(Checkpoint.optimal(question.budget, slots=_SLOTS)),)
 
 
 def _inputs(question: _Question) -> Iterator[Ladder]:

@@ -349,7 +349,7 @@ def _singles(question: Question, further: list[Remedy], notes: list[str]) -> tup
     if bits <= 16 and question.wishes.allows(HalfPrecision):
         notes.append(f"16-bit floats do not apply: activations have {bits} bits already.")
     tried, complete = 0, True
-    for ladder in ladders(question.table, question.scenario, question.wishes):
+    for ladder in ladders(question.table, question.scenario, question.wishes, budget=question.budget):
         rungs: list[Measured] = []
         for remedy in ladder:
             if tried >= allowed:

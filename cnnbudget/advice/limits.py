@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnnbudget.advice.architecture import with_input_sizes
+from cnnbudget.advice.batches import largest_batch
 from cnnbudget.advice.budget import as_budget
 from cnnbudget.advice.measure import demand, itself
 from cnnbudget.advice.scopes import repeats, with_repeats
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from cnnbudget.tensors import Shape
 
-__all__ = ["Limit", "largest", "max_depth", "max_input_size", "max_width"]
+__all__ = ["Limit", "largest", "max_batch", "max_depth", "max_input_size", "max_width"]
 
 MOST_AROUND = 64
 """How many values on each side of a result are measured, for networks of common size."""
@@ -92,6 +93,7 @@ class _Search:
         self._make, self._limit, self._scenario = make, limit, scenario
         self.least, self.most = least, most
         self.needs: dict[int, Bytes | None] = {}
+        self.refusal: CnnBudgetError | None = None
         self._nodes = 1
 
     def network(self, value: int) -> Network:
@@ -109,8 +111,8 @@ class _Search:
                 self.needs[value] = demand(profile(network, self._scenario))
             except InvalidTypeError:
                 raise
-            except CnnBudgetError:
-                self.needs[value] = None
+            except CnnBudgetError as error:
+                self.needs[value], self.refusal = None, error
         return self.needs[value]
 
     def fits(self, value: int) -> bool:
@@ -159,6 +161,32 @@ class _Search:
         return candidate, first, last
 
 
+def max_batch(network: Network, budget: SupportsIndex | str, scenario: Scenario) -> int:
+    """The largest batch that fits a budget, in closed form; see :meth:`MemoryProfile.max_batch`.
+
+    Where the schedule is planned for the batch (``order="optimal"``, :meth:`Checkpoint.optimal`, :class:`Offload` of large
+    values), a search plans for every batch that it tries, and looks at those right behind the result.
+
+    Args:
+        network: The network.
+        budget: Bytes of one device, or the name of one.
+        scenario: How it runs.
+
+    Returns:
+        The batch on all devices together; 0 if not even one sample fits.
+
+    Example:
+        >>> from cnnbudget import Conv, Net, Training
+        >>> max_batch(Net.input(3, 64, 64).then(Conv(4, 3)).network, "RTX 3070", Training())
+        49895
+    """
+    check_network(network, "max_batch()")
+    limit = as_budget(budget)
+    if not isinstance(scenario, Scenario):
+        profile(_PROBE, scenario)  # says what one is
+    return largest_batch(network, limit, scenario)
+
+
 def largest(
     make: Callable[[int], Any],
     budget: SupportsIndex | str,
@@ -187,6 +215,7 @@ def largest(
     Raises:
         InvalidTypeError: If the factory is none, or makes something else.
         InvalidValueError: If the budget cannot be read, or the bounds leave nothing.
+        CnnBudgetError: The factory's own, if none of the values that were tried makes a network.
 
     Example:
         >>> from cnnbudget import Conv, Net, Training
@@ -216,6 +245,8 @@ def _limit_of(
     start, least, most = bounds
     search = _Search(make, limit, scenario, least, most)
     value, first, last = search.verify(search.halve(start))
+    if search.refusal is not None and not any(need is not None for need in search.needs.values()):
+        raise search.refusal  # not one network: a larger budget is no help
     fitting = value >= least
     successor = next((other for other in range(value + 1, last + 1) if search.need(other) is not None), None)
     smaller = [need for other, need in search.needs.items() if other < value and need is not None]

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from cnnbudget.advice.batches import demand, largest_batch
 from cnnbudget.advice.price import Price, price_of
 from cnnbudget.advice.remedies import MoreDevices, Remedy, SmallerBatch
 from cnnbudget.advice.runtime import Accumulate
@@ -14,7 +15,6 @@ from cnnbudget.advice.wishes import Wishes
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.errors import CnnBudgetError, ConformanceError, shorten
 from cnnbudget.graph.nodes import Network
-from cnnbudget.memory.allocator import Ideal
 from cnnbudget.memory.profile import MemoryProfile, profile
 from cnnbudget.memory.scenario import Scenario, Training
 from cnnbudget.units import Bytes
@@ -25,15 +25,6 @@ __all__ = ["Measured", "Option", "Question", "demand", "itself", "rank"]
 def itself(network: Network) -> Any:
     """What to make of a network: nothing."""
     return network
-
-
-def demand(found: MemoryProfile) -> Bytes:
-    """What has to fit: the peak, or what the scenario's allocator takes for it.
-
-    Args:
-        found: A profile.
-    """
-    return found.peak if isinstance(found.scenario.allocator, Ideal) else found.allocation.device_peak
 
 
 @frozen
@@ -216,7 +207,7 @@ class Question:
         return found if isinstance(found, Measured) else None
 
     def least(self, family: type[Remedy], network: Network | CostTable, scenario: Scenario) -> Remedy | None:
-        """The remedy of a family that just suffices, in closed form: every step is affine in the samples computed at once.
+        """The remedy of a family that just suffices, as :func:`largest_batch` finds it.
 
         Args:
             family: ``SmallerBatch``, ``MoreDevices`` or ``Accumulate``.
@@ -231,10 +222,10 @@ class Question:
             share = scenario.devices.share(scenario.batch)
             if not isinstance(scenario, Training) or share <= parts:
                 return None
-            whole = profile(network, scenario.evolve(accumulate=parts + 1))
-            at_once = whole.max_batch(self.budget) // (scenario.devices.count * (parts + 1))
+            whole = largest_batch(network, self.budget, scenario.evolve(accumulate=parts + 1))
+            at_once = whole // (scenario.devices.count * (parts + 1))
             return Accumulate(max(parts + 1, -(-share // at_once))) if at_once else None
-        batch = profile(network, scenario).max_batch(self.budget)
+        batch = largest_batch(network, self.budget, scenario)
         if not batch:
             return None
         if family is SmallerBatch:

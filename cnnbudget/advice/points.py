@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from cnnbudget.advice.batches import plans_for_batch
+from cnnbudget.advice.width import with_width
 from cnnbudget.analysis.costs import costs
 from cnnbudget.errors import CnnBudgetError, InvalidTypeError, InvalidValueError, MissingRuleError, shorten
 from cnnbudget.graph.edit import with_input_shape
@@ -24,8 +26,19 @@ if TYPE_CHECKING:
     from cnnbudget.memory.profile import MemoryProfile
     from cnnbudget.memory.scenario import Scenario
 
-__all__ = ["Design", "Finding", "Task", "describe_error", "network_of", "run_task", "takes"]
+__all__ = [
+    "Design",
+    "Finding",
+    "Task",
+    "describe_error",
+    "network_of",
+    "plans_for_batch",
+    "run_task",
+    "scales",
+    "takes",
+]
 
+Values = tuple[int, int, int, int, str]
 Lines = tuple[tuple[int, int, int], ...]
 """``(first batch, fixed bits, bits per sample)``: the largest of many affine sizes."""
 
@@ -36,7 +49,7 @@ class Design:
 
     Args:
         source: A network, or a function that makes one.
-        options: What the function is called with, by name.
+        options: What the function is called with, by name; ``width`` scales a network that is there already.
         size: Sizes of the spatial axes of the input; ``None`` leaves them alone.
     """
 
@@ -69,7 +82,8 @@ class Finding:
         ties: The step at batches where two lines meet, which may be an earlier one.
         single: Whether no lines can tell, because formats below a byte round up or an allocator decides: then
             ``values`` are needed.
-        values: Peak, activation peak, retained and reserved bytes and the step, for each of the task's batches.
+        values: Peak, activation peak, retained and reserved bytes and the step, for each of the task's batches, or what went
+            wrong there.
     """
 
     error: str | None = None
@@ -81,7 +95,7 @@ class Finding:
     steps: tuple[str, ...] = ()
     ties: tuple[tuple[int, str], ...] = ()
     single: bool = False
-    values: tuple[tuple[int, int, int, int, str], ...] = field(default=(), repr=False)
+    values: tuple[Values | str, ...] = field(default=(), repr=False)
 
 
 def describe_error(error: BaseException) -> str:
@@ -119,6 +133,9 @@ def _find(
     table: CostTable, scenario: Scenario, parameters: int, macs: int | None, batches: tuple[int, ...] | None
 ) -> Finding:
     try:
+        if plans_for_batch(scenario):
+            values = [_planned(table, scenario.evolve(batch=batch)) for batch in batches or ()]
+            return Finding(None, parameters, macs, single=True, values=tuple(values))
         found = profile(table, scenario)
         if batches is not None:
             return Finding(None, parameters, macs, single=True, values=_one_by_one(found, batches))
@@ -161,20 +178,19 @@ def _steps(found: MemoryProfile) -> tuple[tuple[str, ...], tuple[tuple[int, str]
     return labels, tuple(ties)
 
 
-def _one_by_one(found: MemoryProfile, batches: tuple[int, ...]) -> tuple[tuple[int, int, int, int, str], ...]:
-    values = []
-    for batch in batches:
-        there = evolve(found, scenario=found.scenario.evolve(batch=batch))
-        values.append(
-            (
-                int(there.peak),
-                int(there.activation_peak),
-                int(there.retained),
-                int(there.reserved),
-                str(there.peak_step),
-            )
-        )
-    return tuple(values)
+def _planned(table: CostTable, scenario: Scenario) -> Values | str:
+    try:
+        return _values(profile(table, scenario))
+    except CnnBudgetError as error:
+        return describe_error(error)
+
+
+def _one_by_one(found: MemoryProfile, batches: tuple[int, ...]) -> tuple[Values, ...]:
+    return tuple([_values(evolve(found, scenario=found.scenario.evolve(batch=batch))) for batch in batches])
+
+
+def _values(found: MemoryProfile) -> Values:
+    return (int(found.peak), int(found.activation_peak), int(found.retained), int(found.reserved), str(found.peak_step))
 
 
 def network_of(design: Design) -> Network:
@@ -190,9 +206,12 @@ def network_of(design: Design) -> Network:
         InvalidTypeError: If a factory returns something else than a network or a net.
         InvalidValueError: If the sizes do not fit the inputs.
     """
+    options = dict(design.options)
+    if scales(design.source) and "width" in options:
+        factor = options.pop("width")
+        return with_width(network_of(evolve(design, options=tuple(options.items()))), factor)
     if isinstance(design.source, Network):
         return design.source if design.size is None else _resized(design.source, design.size)
-    options = dict(design.options)
     if design.size is None:
         return _called(design.source, options)
     if not takes(design.source, "input_shape"):
@@ -211,6 +230,15 @@ def _called(factory: Callable[..., Any], options: dict[str, Any]) -> Network:
             "sweep(): the factory returned no network", got=shorten(made), expected="a Net or a Network"
         )
     return network
+
+
+def scales(source: Any) -> bool:
+    """Whether a width is a multiplier of :func:`cnnbudget.with_width`: the source knows no width of its own.
+
+    Args:
+        source: A network, or a function that makes one.
+    """
+    return isinstance(source, Network) or not takes(source, "width")
 
 
 def takes(factory: Callable[..., Any], name: str) -> bool:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import fields_dict, frozen
 
+from cnnbudget.advice.batches import plans_for_batch
 from cnnbudget.advice.export import need
-from cnnbudget.advice.points import Design, Finding, Task, describe_error, run_task, takes
+from cnnbudget.advice.points import Design, Finding, Task, describe_error, run_task, scales, takes
 from cnnbudget.advice.sweep_result import Sweep
 from cnnbudget.checks import exact_int
 from cnnbudget.dtypes import Precision
@@ -47,6 +48,7 @@ __all__ = ["sweep"]
 _MOST = 50_000_000
 _COUNTS = ("parameters", "macs")
 _SIZES = ("peak", "activation_peak", "retained")
+_FOUND = (*_COUNTS, *_SIZES, "reserved", "peak_step", "error")
 
 
 def sweep(
@@ -73,15 +75,15 @@ def sweep(
         executor: Anything with the ``submit`` of :mod:`concurrent.futures`: a pool of processes, Dask's
             ``Client.get_executor()``, ``mpi4py.futures``.
         progress: Called with the number of points that are done and of all points; ``True`` shows a bar (extra ``progress``).
-        **axes: Fields of the scenario (``precision``, ``optimizer``, ``retention``, ``devices``, ...) and, with a function, its
-            other arguments (``width``, ``depth``, ...).
+        **axes: Fields of the scenario (``precision``, ``optimizer``, ``retention``, ``devices``, ...); ``width``, a multiplier as
+            in :func:`cnnbudget.with_width`; and, with a function, its other arguments (``depth``, a ``width`` of its own, ...).
 
     Returns:
         One row a point, the batch varying fastest.
 
     Raises:
         InvalidTypeError: If the source, the scenario, a batch, the executor or the progress is something else.
-        InvalidValueError: If an axis is empty, or there are too many points.
+        InvalidValueError: If an axis is empty or called like a result, or there are too many points.
         UnknownNameError: If an axis is neither a field of the scenario nor an argument of the function; the error guesses.
 
     Example:
@@ -178,16 +180,23 @@ def _split(source: Any, scenario: Scenario, axes: dict[str, Any]) -> tuple[dict[
     known = [name for name in fields_dict(type(scenario)) if name != "batch"]
     changed, options = {}, {}
     for name, values in axes.items():
+        if name in _FOUND:
+            raise InvalidValueError(
+                "sweep(): an axis has the name of a result",
+                got=shorten(name),
+                expected=f"another one than {', '.join(_FOUND)}",
+                hint=f"wrap the function: lambda {name}_: function({name}={name}_)",
+            )
         if name in known:
             changed[name] = _values(name, values)
-        elif not isinstance(source, Network) and takes(source, name):
+        elif (name == "width" and scales(source)) or (not isinstance(source, Network) and takes(source, name)):
             options[name] = _values(name, values)
         else:
             what = "" if isinstance(source, Network) else ", nor does the function take it"
             raise UnknownNameError(
                 f"sweep(): {type(scenario).__name__} has no such field{what}",
                 got=shorten(name),
-                hint=did_you_mean(name, ["batch", "input_size", *known]),
+                hint=did_you_mean(name, ["batch", "input_size", "width", *known]),
             )
     return changed, options
 
@@ -244,7 +253,11 @@ def _findings(
 def _is_single(scenario: Scenario) -> bool:
     """Whether it is known beforehand that every batch must be looked at by itself. What layers state may show it later."""
     widths = [scenario.precision.default, *[dtype for _, dtype in scenario.precision.dtypes]]
-    return not isinstance(scenario.allocator, Ideal) or any(dtype.bits % 8 for dtype in widths)
+    return (
+        plans_for_batch(scenario)
+        or not isinstance(scenario.allocator, Ideal)
+        or any(dtype.bits % 8 for dtype in widths)
+    )
 
 
 def _grouped(results: Iterator[tuple[Finding, ...]], count: int) -> Iterator[tuple[Finding, ...]]:
@@ -313,7 +326,11 @@ def _block(finding: Finding, variant: _Variant, batches: np.ndarray[Any, Any]) -
     if finding.single:
         rows = dict(zip(_possible(variant.scenario, batches), finding.values, strict=True))
         missing = (0, 0, 0, 0, None)
-        columns = list(zip(*[rows.get(batch, missing) for batch in batches.tolist()], strict=True))
+        given: list[Any] = [rows.get(batch, missing) for batch in batches.tolist()]
+        for position, row in enumerate(given):
+            if isinstance(row, str):
+                given[position], errors[position], valid[position] = missing, row, False
+        columns = list(zip(*given, strict=True))
         for name, values in zip((*_SIZES, "reserved"), columns, strict=False):
             found[name] = _ints(values)
         found["peak_step"] = np.array(columns[-1], dtype=object)

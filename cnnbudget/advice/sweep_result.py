@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from cnnbudget.advice.budget import as_budget
 from cnnbudget.advice.export import as_arrow, as_csv, as_json, as_pandas, as_polars
 from cnnbudget.errors import InvalidValueError, UnknownNameError, did_you_mean, shorten
 from cnnbudget.tables import Column, html_table, text_table
-from cnnbudget.units import Bytes, parse_bytes
+from cnnbudget.units import Bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -118,7 +119,7 @@ class Sweep:
         """The points whose peak fits a budget, or what is reserved where an allocator was told.
 
         Args:
-            budget: Bytes of one device.
+            budget: Bytes of one device, or the name of one.
 
         Returns:
             A sweep of fewer rows, maybe none.
@@ -127,7 +128,7 @@ class Sweep:
             InvalidTypeError: For a float, NaN included.
             InvalidValueError: If the budget cannot be read.
         """
-        limit, sizes = parse_bytes(budget), self["reserved" if "reserved" in self.columns else "peak"]
+        limit, sizes = as_budget(budget), self["reserved" if "reserved" in self.columns else "peak"]
         return self._take(_filled(sizes <= limit))
 
     @property

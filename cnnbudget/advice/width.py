@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import lcm
-from typing import ClassVar
+from math import inf, lcm
+from numbers import Rational, Real
+from typing import Any, ClassVar
 
 from attrs import evolve, field, frozen
 
 from cnnbudget.advice.remedies import Remedy
 from cnnbudget.checks import is_number, number_from
-from cnnbudget.errors import InvalidValueError
+from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network
 from cnnbudget.graph.shapes import specs
 from cnnbudget.layers.base import Layer
@@ -44,7 +45,8 @@ def with_width(network: Network, factor: float | Fraction) -> Network:
         A new network.
 
     Raises:
-        InvalidValueError: If no layer can change.
+        InvalidTypeError: If the factor is no number.
+        InvalidValueError: If it is not above 0, or no layer can change.
         ShapeError: If the network fixes its maps elsewhere, for example a sum with its input.
 
     Example:
@@ -53,6 +55,7 @@ def with_width(network: Network, factor: float | Fraction) -> Network:
         >>> [node.layer for node in with_width(network, 0.5).nodes]
         [Conv(8, 3), Conv(16, 3), GlobalAvgPool(), Linear(10)]
     """
+    multiplier = _multiplier(factor)
     known = specs(network)
     last = _makers_of_outputs(network, known)
     if not any(
@@ -73,7 +76,7 @@ def with_width(network: Network, factor: float | Fraction) -> Network:
 
     def scaled(count: int) -> int:
         unit = step if count % step == 0 else 1
-        return max(1, round(Fraction(count) * Fraction(factor) / unit)) * unit
+        return max(1, round(Fraction(count) * multiplier / unit)) * unit
 
     # Channels of every value as they will be: a convolution of single channels has to know those of its input.
     changed: dict[str, TensorSpec] = {source.name: source.spec for source in network.inputs}
@@ -94,6 +97,15 @@ def with_width(network: Network, factor: float | Fraction) -> Network:
     result = evolve(network, nodes=nodes)
     specs(result)
     return result
+
+
+def _multiplier(factor: Any) -> Fraction:
+    if isinstance(factor, bool) or not isinstance(factor, Real):
+        raise InvalidTypeError("a width must be a number", got=shorten(factor), expected="for example 0.5")
+    value = float(factor)
+    if not 0 < value < inf:  # NaN is not, either
+        raise InvalidValueError("a width is out of range", got=shorten(factor), expected="a number above 0")
+    return Fraction(factor) if isinstance(factor, Rational) else Fraction(value)
 
 
 def _inferred(layer: Layer, inputs: tuple[TensorSpec, ...], old: TensorSpec) -> TensorSpec:

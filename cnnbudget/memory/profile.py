@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-__all__ = ["MemoryProfile", "max_batch", "profile"]
+__all__ = ["MemoryProfile", "profile"]
 
 _COLUMNS = (
     Column("alive at the peak"),
@@ -492,8 +492,3 @@ def profile(network: Network | CostTable, scenario: Scenario) -> MemoryProfile:
         return MemoryProfile(table.network, scenario, lifetimes)
     plan = plan_order(schedule, scenario.device_batch)
     return MemoryProfile(table.network, scenario, liveness(in_order(schedule, plan.order)), plan)
-
-
-def max_batch(network: Network, budget: SupportsIndex | str, scenario: Scenario) -> int:
-    """The largest batch that fits a budget; see :meth:`MemoryProfile.max_batch`."""
-    return profile(network, scenario).max_batch(budget)

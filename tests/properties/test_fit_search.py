@@ -23,6 +23,7 @@ from cnnbudget import (
     MaxPool,
     MoreDevices,
     Net,
+    Recompute,
     ReLU,
     RemoveLayer,
     SmallerBatch,
@@ -67,7 +68,9 @@ ORDER = [
     "Accumulate",
 ]
 ALLOWED = st.sets(
-    st.sampled_from([SmallerBatch, MoreDevices, Accumulate, HalfPrecision, LighterOptimizer, FreezeFirst, RemoveLayer]),
+    st.sampled_from(
+        [SmallerBatch, MoreDevices, Accumulate, HalfPrecision, LighterOptimizer, FreezeFirst, RemoveLayer, Recompute]
+    ),
     min_size=1,
     max_size=4,
 ) | st.sets(
@@ -75,10 +78,10 @@ ALLOWED = st.sets(
 )
 
 
-def universe(network, scenario, allow):
+def universe(network, scenario, allow, budget=None):
     """All single remedies, rung by rung, and every member of the families, one by one."""
     wishes = read_wishes(network, allow, (), ())
-    found = [remedy for ladder in ladders(costs(network), scenario, wishes) for remedy in ladder]
+    found = [remedy for ladder in ladders(costs(network), scenario, wishes, budget=budget) for remedy in ladder]
     if SmallerBatch in allow:
         found += [SmallerBatch(batch) for batch in range(1, scenario.batch)]
     if MoreDevices in allow:
@@ -103,7 +106,9 @@ def peak_of(remedies, network, scenario):
 def test_proved_smallest_is_smallest(network, scenario, allow, percent):
     budget = max(1, profile(network, scenario).peak * percent // 100)
     advice = fit(network, budget, scenario, allow=allow, combine=2, tries=100_000)
-    everything = [remedy for remedy in universe(network, scenario, allow) if peak_of([remedy], network, scenario)]
+    everything = [
+        remedy for remedy in universe(network, scenario, allow, budget) if peak_of([remedy], network, scenario)
+    ]
     single = [remedy for remedy in everything if peak_of([remedy], network, scenario) <= budget]
     pairs = [
         pair
@@ -135,7 +140,9 @@ def test_all_pairs_that_suffice_are_found(network, scenario, percent):
     advice = fit(network, budget, scenario, allow=allow, combine=2, tries=100_000)
     if advice.singles:
         return
-    everything = [remedy for remedy in universe(network, scenario, allow) if peak_of([remedy], network, scenario)]
+    everything = [
+        remedy for remedy in universe(network, scenario, allow, budget) if peak_of([remedy], network, scenario)
+    ]
     expected = {
         frozenset(pair)
         for pair in combinations(everything, 2)

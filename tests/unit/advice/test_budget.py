@@ -51,7 +51,7 @@ def test_every_device_is_found_under_its_own_name_and_has_a_source():
 def test_a_budget_is_a_size_or_a_device():
     assert as_budget("8 GiB") == 8 * GIB
     assert as_budget(123) == 123
-    assert as_budget("RTX 4090") == 24 * GIB
+    assert as_budget("RTX 4090") == as_budget(" RTX 4090 ") == 24 * GIB
     net = Net.input(3, 8, 8).then(Conv(4, 3))
     assert net.fit("T4", Inference()).budget == 16 * GIB
 

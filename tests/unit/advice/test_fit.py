@@ -9,13 +9,16 @@ from cnnbudget import (
     BF16,
     FP16,
     Accumulate,
+    Autograd,
     BatchNorm,
     Block,
     CachingAllocator,
+    Checkpoint,
     Conv,
     ElementwiseLayer,
     Flatten,
     FreezeFirst,
+    GlobalAvgPool,
     HalfPrecision,
     Inference,
     InvalidTypeError,
@@ -28,6 +31,7 @@ from cnnbudget import (
     Net,
     Network,
     PoolEarlier,
+    Recompute,
     ReLU,
     Remedy,
     RemoveBlock,
@@ -452,3 +456,35 @@ def test_a_pooling_without_a_convolution_ahead_of_it_cannot_be_moved():
     net = Net.input(3, 32, 32).then(ReLU(), MaxPool(2), Conv(8, 3))
     assert net.fit(1000, Training(8), combine=1).best_of(PoolEarlier) is None
     assert SMALL.fit(1000, Training(8), combine=1).best_of(PoolEarlier).remedy == PoolEarlier("max_pool", "conv")
+
+
+def recomputing(net, budget):
+    advice = net.fit(budget, Training(16, retention=Autograd()), combine=1)
+    return [option for option in advice.options if isinstance(option.remedy, Recompute)]
+
+
+def test_checkpoints_are_planned_for_the_budget():
+    """The planner does the least that suffices; cuts at square roots compute nearly everything again, whatever the budget is."""
+    block = Block(Conv(8, 3, padding=1), ReLU(), name="block")
+    net = Net.input(3, 16, 16).then(Conv(8, 3, padding=1)).repeat(block, 8).then(GlobalAvgPool(), Linear(4))
+    peak = net.profile(Training(16, retention=Autograd())).peak
+    again = []
+    for percent in (95, 85, 65):
+        budget = peak * percent // 100
+        root, planned = sorted(recomputing(net, budget), key=lambda option: option.remedy.policy.budget or 0)
+        assert root.remedy.policy == Checkpoint.sqrt()
+        assert planned.fits
+        assert planned.peak == planned.apply()[0].profile(planned.scenario).peak <= budget
+        if percent >= 85:  # there is room; cuts at square roots fit in it, too
+            assert planned.price.recomputed_macs < root.price.recomputed_macs
+        again.append(planned.price.recomputed_macs)
+    assert again == sorted(again)  # the less there is, the more is computed again
+    assert again[0] < again[-1]
+
+
+def test_checkpoints_of_long_chains_are_not_planned():
+    """Planning takes the cube of the stages; a hundred of them take a second."""
+    short, long = (Net.input(3, 4, 4).then(*[Conv(3, 3, padding=1)] * count) for count in (100, 101))
+    assert len(recomputing(long, long.profile(Training(16, retention=Autograd())).peak * 9 // 10)) == 1
+    peak = short.profile(Training(16, retention=Autograd())).peak
+    assert len(recomputing(short, peak * 9 // 10)) == 2

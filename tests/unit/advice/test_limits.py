@@ -12,6 +12,7 @@ from cnnbudget import (
     AvgPool,
     Block,
     CachingAllocator,
+    Checkpoint,
     Concat,
     Conv,
     ConvTranspose,
@@ -23,11 +24,14 @@ from cnnbudget import (
     MaxPool,
     Net,
     Network,
+    Offload,
     ReLU,
     ShapeError,
+    SmallerBatch,
     Training,
     UnknownNameError,
     largest,
+    max_batch,
     max_depth,
     max_input_size,
     max_width,
@@ -241,6 +245,47 @@ FLAT = Net.input(3, 8, 8).then(Conv(8, 3), Flatten(), Linear(2)).network
 def test_bad_questions(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_a_factory_that_makes_no_network_at_all_says_why():
+    with pytest.raises(ShapeError, match="Conv: the window is larger"):
+        largest(lambda number: Net.input(3, 8, 8).then(Conv(4, 99)), "1 MiB", Inference())
+
+
+def test_the_largest_batch_of_a_device():
+    net = Net.input(3, 100, 100).then(ReLU())
+    assert net.max_batch("RP2040", Inference()) == 264 * 1024 // (2 * 4 * 3 * 100 * 100) == 1
+    assert max_batch(net.network, "T4", Inference()) == 2**34 // 240_000
+    with pytest.raises(UnknownNameError, match="did you mean 'T4'"):
+        net.max_batch("T44", Inference())
+
+
+@pytest.mark.parametrize("budget", [60_000, 250_000, 1_000_000])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Training(4, retention=Autograd(), optimizer="adam", order="optimal", precision="AMP_FP16"),
+        Training(4, retention=Checkpoint.optimal("300 KB")),
+        Training(4, retention=Checkpoint.optimal("300 KB"), devices=2, accumulate=2),
+        Training(4, retention=Offload(least=20_000)),
+    ],
+)
+def test_the_largest_batch_has_a_plan_of_its_own(scenario, budget):
+    """The schedule of another batch says nothing: its lines reached beyond what can be planned."""
+    net = Net.input(3, 16, 16).then(*[Conv(4, 3, padding=1), ReLU()] * 4, Flatten(), Linear(10))
+
+    def fits(batch):
+        try:
+            return net.profile(scenario.evolve(batch=batch)).peak <= budget
+        except InvalidValueError:
+            return False
+
+    found = net.max_batch(budget, scenario)
+    assert found == max([batch for batch in range(1, 120) if fits(batch)], default=0)
+    if found and not isinstance(scenario.retention, Checkpoint):  # which cannot plan for 116
+        assert net.fit(budget, scenario.evolve(batch=116), allow={SmallerBatch}).best.scenario.batch == found
+    with pytest.raises(InvalidTypeError, match=r"call it: Training\(\)"):
+        net.max_batch(budget, Training)
 
 
 def test_a_factory_that_raises_something_else_is_not_hushed_up():

@@ -15,6 +15,7 @@ from cnnbudget import (
     Add,
     Autograd,
     CachingAllocator,
+    Checkpoint,
     Conv,
     DataParallel,
     ElementwiseLayer,
@@ -31,15 +32,18 @@ from cnnbudget import (
     Net,
     Network,
     Node,
+    Offload,
     Precision,
     ReLU,
     Role,
+    Scenario,
     TensorSpec,
     Training,
     UnknownNameError,
     profile,
     sweep,
     with_input_shape,
+    with_width,
     zoo,
 )
 from cnnbudget.advice.points import takes
@@ -132,6 +136,27 @@ def test_a_factory_is_called_with_the_options() -> None:
     shapes = sweep(make, Inference(2), input_shape=[(1, 8, 8), (3, 5, 9)])
     assert shapes["input_shape"].tolist() == ["1x8x8", "3x5x9"]
     assert shapes["peak"].tolist() == [make(8, shape).profile(Inference(2)).peak for shape in ((1, 8, 8), (3, 5, 9))]
+
+
+def test_the_width_of_a_net_is_a_multiplier() -> None:
+    net = Net.input(3, 8, 8).then(Conv(16, 3), ReLU(), Conv(8, 1, bias=False))
+
+    def factory(deep: bool) -> Net:
+        assert deep
+        return net
+
+    widths = [0.5, 1, 2, -1, "much"]
+    found = net.sweep(Inference(), width=widths, input_size=[8, 12])
+    # 3 x 3 x 3 weights and a bias a map, and 8 maps of 1 x 1 windows
+    assert found["parameters"].tolist() == [*[maps * 28 + 8 * maps for maps in (8, 8, 16, 16, 32, 32)], *[None] * 4]
+    assert [row["width"] for row in found.rows()] == [0.5, 0.5, 1, 1, 2, 2, -1, -1, "much", "much"]
+    assert (
+        sweep(factory, Inference(), deep=True, width=widths, input_size=[8, 12])["peak"].tolist()
+        == found["peak"].tolist()
+    )
+    assert net.sweep(Inference(), width=2, input_size=12)["peak"][0] == with_width(net.network, 2).nodes[
+        0
+    ].layer.filters * (10 * 10 * 2 * 4) + 4 * (32 * 28 + 8 * 32)
 
 
 def test_a_factory_without_an_input_shape_is_given_other_inputs() -> None:
@@ -333,12 +358,44 @@ class Bits(ElementwiseLayer):
         return TensorSpec(inputs[0].shape, dtype=INT4)
 
 
+def alone(net: Net, scenario: Scenario) -> tuple[Any, ...]:
+    try:
+        found = net.profile(scenario)
+    except InvalidValueError as error:
+        return (str(error), None, None, None, None)
+    return (None, found.peak, found.activation_peak, found.retained, str(found.peak_step))
+
+
 @pytest.mark.parametrize("executor", [None, "threads"])
 def test_a_width_that_a_layer_states_is_found_out(executor: str | None) -> None:
     odd = Net.input(1, 3, 3).then(Bits())
     with ThreadPoolExecutor(2) as pool:
         found = odd.sweep(Inference(), batch=[1, 2], executor=pool if executor else None)
     assert found["peak"].tolist() == [36 + 5, 72 + 9]  # nine elements of four bits are five bytes, eighteen are nine
+
+
+@pytest.mark.parametrize("executor", [None, "threads"])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Training(retention=Autograd(), optimizer="adam", order="optimal", precision="AMP_FP16"),
+        Training(retention=Checkpoint.optimal("200 KB")),
+        Training(retention=Offload(least=10_000)),
+    ],
+)
+def test_what_is_planned_for_a_batch_is_planned_for_every_batch(scenario: Training, executor: str | None) -> None:
+    net = Net.input(3, 16, 16).then(*[Conv(4, 3, padding=1), ReLU()] * 4, Flatten(), Linear(10))
+    batches = [1, 2, 3, 4, 8, 40]
+    if executor is None:
+        found = net.sweep(scenario, batch=batches)
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            found = net.sweep(scenario, batch=batches, executor=pool)
+    names = ("error", "peak", "activation_peak", "retained", "peak_step")
+    rows = [tuple([row[name] for name in names]) for row in found.rows()]
+    assert rows == [alone(net, scenario.evolve(batch=batch)) for batch in batches]
+    if isinstance(scenario.retention, Checkpoint):  # 200 kB hold few samples
+        assert [row["error"] is None for row in found.rows()] == [True, True, True, True, False, False]
 
 
 def test_an_allocator_reserves() -> None:
@@ -555,7 +612,8 @@ def test_labels() -> None:
         ({"batch": range(1, 10**5), "devices": [1] * 10**3}, InvalidValueError, r"too many points: got 99,999,000"),
         ({"batchs": [1]}, UnknownNameError, r"Inference has no such field: got 'batchs'; did you mean 'batch'"),
         ({"optimizer": ["adam"]}, UnknownNameError, r"Inference has no such field: got 'optimizer'"),
-        ({"width": [1]}, UnknownNameError, r"Inference has no such field: got 'width'"),
+        ({"depth": [1]}, UnknownNameError, r"Inference has no such field: got 'depth'"),
+        ({"peak": [1, 2]}, InvalidValueError, r"an axis has the name of a result: got 'peak'"),
         ({"executor": 4}, InvalidTypeError, r"executor cannot run anything: got 4"),
         ({"progress": 1}, InvalidTypeError, r"progress cannot be told anything: got 1"),
     ],
@@ -563,6 +621,14 @@ def test_labels() -> None:
 def test_bad_input(options: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         sweep(NET, Inference(), **options)
+
+
+def test_no_argument_of_a_function_hides_a_result() -> None:
+    """A column of the same name would have replaced the axis, and nobody could tell the points apart."""
+    for name in set(sweep(NET, Inference(), batch=[1])) - {"batch"}:
+        axes: dict[str, Any] = {name: [1, 2]}
+        with pytest.raises(InvalidValueError, match=rf"an axis has the name of a result: got '{name}'"):
+            sweep(lambda **options: NET, Inference(), **axes)
 
 
 def test_bad_sources_and_scenarios() -> None:

@@ -68,6 +68,7 @@ def test_fits() -> None:
     assert FOUND.fits(1776)["peak"].tolist() == [1776, 888]  # the budget itself fits
     assert FOUND.fits("1 KiB")["precision"].tolist() == ["FP16"]
     assert FAILING.fits("1 GiB")["input_size"].tolist() == [8, 8]
+    assert len(FOUND.fits("RP2040")) == len(FOUND)  # 264 KiB
     with pytest.raises(InvalidTypeError, match=r"a number of bytes must be an int: got nan"):
         FOUND.fits(float("nan"))  # type: ignore[arg-type]
     with pytest.raises(InvalidValueError, match=r"a size must be positive"):

@@ -18,6 +18,7 @@ from cnnbudget import (
     GlobalAvgPool,
     GroupNorm,
     Inference,
+    InvalidTypeError,
     InvalidValueError,
     Linear,
     Net,
@@ -154,3 +155,22 @@ def test_what_the_remedy_says():
     assert FewerChannels(0.25).slot == FewerChannels(0.5).slot
     with pytest.raises(InvalidValueError, match=r"FewerChannels.factor is out of range: got 0"):
         FewerChannels(0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "error", "text"),
+    [
+        (0, InvalidValueError, "a width is out of range: got 0, expected a number above 0"),
+        (-1, InvalidValueError, "a width is out of range: got -1"),
+        (float("nan"), InvalidValueError, "a width is out of range: got nan"),
+        (float("inf"), InvalidValueError, "a width is out of range: got inf"),
+        ("0.5", InvalidTypeError, "a width must be a number: got '0.5'"),
+        (True, InvalidTypeError, "a width must be a number: got True"),
+        (None, InvalidTypeError, "a width must be a number: got None"),
+    ],
+)
+def test_a_width_is_a_number_above_0(factor, error, text):
+    """-1 once made a network of one map a layer, and NaN an error of Python's own."""
+    network = Net.input(3, 8, 8).then(Conv(16, 3), Conv(8, 1)).network
+    with pytest.raises(error, match=text):
+        with_width(network, factor)
