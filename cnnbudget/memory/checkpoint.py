@@ -371,10 +371,7 @@ class _CheckpointedPass(BackwardPass):
         saved = self.saved[segment[last].name]
         # Inputs are saved before a kernel runs, and nothing after the last of them matters: it stops there.
         runs = last + bool((saved and saved.output) or self.forward.extras[segment[last].name])
-        if runs:
-            self.forward.run_again(segment[:runs])
-        if runs <= last:  # it keeps what the others have left
-            self.forward.look_again(segment[last])
+        self.forward.run_again(segment[:runs], begins=segment[last] if runs <= last else None)
 
     def holds(self, cost: NodeCost) -> tuple[int, ...]:
         """What a segment started from is kept until the last of its backward steps."""
