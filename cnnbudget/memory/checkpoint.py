@@ -20,8 +20,10 @@ from cnnbudget.graph.shapes import place_of
 from cnnbudget.memory.backward import BackwardPass
 from cnnbudget.memory.forward import ForwardPass
 from cnnbudget.memory.frames import scopes_of
+from cnnbudget.memory.liveness import liveness
 from cnnbudget.memory.recompute import PlannedPass, chain_of, stage_ends
 from cnnbudget.memory.retention import Autograd, as_training
+from cnnbudget.memory.shard import sharded
 from cnnbudget.units import Bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from cnnbudget.planning.chain import Tradeoff
 
 __all__ = ["Checkpoint", "cut_positions", "recomputation_curve", "unit_ends"]
+
+_ATTEMPTS = 8  # at a plan whose steps keep within the budget, too
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
@@ -165,8 +169,9 @@ class Checkpoint(Autograd):
             slots: How finely the planner cuts memory: more are slower and closer.
 
         Returns:
-            The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below the least that any such
-            schedule needs; the error gives that.
+            The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below what the leanest of such
+            schedules needs; the error gives that. The peak is within the budget at every step: where an update, or what eager
+            execution holds, needs more than the stages do, stages are planned for less.
 
         Example:
             >>> from cnnbudget import Training, zoo
@@ -214,23 +219,54 @@ class Checkpoint(Autograd):
 
 
 def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: int) -> Schedule:
+    """The schedule of a plan whose peak is within the budget.
+
+    The planner sees stages, not steps: an update, or what eager execution holds beyond a stage, can make the peak higher. Then it
+    plans for as much less.
+    """
     from cnnbudget.planning.chain import least_checkpoint_bytes, plan_checkpoints  # they load numpy
 
+    def shared(schedule: Schedule) -> Schedule:
+        return (
+            sharded(schedule, table.network, devices.count, devices.zero)
+            if devices.zero and devices.count > 1
+            else schedule
+        )
+
+    def peak(schedule: Schedule) -> int:
+        return max(liveness(shared(schedule)).live_bytes(batch))
+
+    def planned(room: int) -> Schedule:
+        forward = ForwardPass(table, scenario)
+        operations = plan_checkpoints(found.chain, room, slots=policy.slots).operations
+        PlannedPass(forward, policy, scenario, found.stages, operations).write()
+        return forward.builder.build()
+
+    batch, devices = scenario.device_batch, scenario.devices
     everything = Autograd(sums_in_place=policy.sums_in_place).schedule(table, scenario)
-    forward = ForwardPass(table, scenario)
-    found = chain_of(table, forward.sharing, everything, scenario.device_batch)
-    room = budget - found.apart
+    if peak(everything) <= budget:
+        return everything
+    found = chain_of(table, ForwardPass(table, scenario).sharing, shared(everything), batch)
     least = least_checkpoint_bytes(found.chain)
-    if room < least:
+    room = budget - found.apart
+    for _ in range(_ATTEMPTS):
+        if room <= least:
+            break
+        schedule = planned(room)
+        above = peak(schedule) - budget
+        if above <= 0:
+            return schedule
+        room -= above
+    schedule = planned(least)
+    needed = min(peak(schedule), peak(everything))
+    if needed > budget:
         raise InvalidValueError(
             "no checkpoints fit into the budget",
             got=f"{int(budget)} bytes",
-            expected=f"{found.apart + least} bytes or more, {found.apart} of which are always there",
-            hint="that is the least of all persistent schedules; a smaller batch needs less",
+            expected=f"{needed} bytes or more, {found.apart} of which are always there",
+            hint="that is what the leanest of all persistent schedules needs; a smaller batch needs less",
         )
-    plan = plan_checkpoints(found.chain, room, slots=policy.slots)
-    PlannedPass(forward, policy, scenario, found.stages, plan.operations).write()
-    return forward.builder.build()
+    return schedule
 
 
 def recomputation_curve(table: CostTable, scenario: Training, *, slots: int = 500) -> Tradeoff:

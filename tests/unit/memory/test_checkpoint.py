@@ -14,6 +14,7 @@ from cnnbudget import (
     Block,
     Checkpoint,
     Conv,
+    DataParallel,
     Flatten,
     Inference,
     InvalidTypeError,
@@ -265,10 +266,47 @@ def test_mixed_precision_makes_its_copies_again(unit: str, count: int, segments:
 
 
 def test_a_plan_leaves_nobody_out_that_eager_execution_holds() -> None:
-    # With nothing to recompute, a plan is what autograd does, the gradient that backward() starts from included.
-    net = Net.input(3, 8, 8).then(Conv(64, 1), ReLU(), AdaptiveAvgPool(1), Flatten(), Linear(500))
-    scenario = Training(1, retention=Autograd(), loss="cross_entropy", frames="eager")
-    plain = net.profile(scenario)
-    planned = net.profile(scenario.evolve(retention=Checkpoint.optimal("1 GiB")))
-    assert [step.node for step in planned.steps] == [step.node for step in plain.steps]
-    assert planned.timeline.rows() == plain.timeline.rows()
+    # Whoever calls backward() holds the gradient that it starts from until it returns.
+    scenario = Training(64, retention=Checkpoint.optimal("900 KiB"), loss="mse", frames="eager")
+    found = CHAIN.profile(scenario)
+    assert any(step.phase is Phase.RECOMPUTE for step in found.steps)
+    last = max(number for number, step in enumerate(found.steps) if step.phase is Phase.BACKWARD)
+    lifetimes = found.lifetimes
+    start = next(n for n, each in enumerate(lifetimes.schedule.storages) if each.name == "tanh6.loss.grad")
+    assert lifetimes.deaths[start] == last + 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adam"},  # temporaries of the update, which no checkpoint makes smaller
+        {"frames": "eager"},  # what calls hold beyond a stage
+        {"zero_grad": "zero"},  # gradients of parameters that are always there
+        {"precision": "amp_bf16", "optimizer": "adam", "frames": "eager"},  # copies in another width
+        {"batch": 32, "devices": DataParallel(4, zero=3), "optimizer": "adam"},  # whole parameters for a moment
+    ],
+)
+def test_the_budget_holds_for_every_step_and_the_least_that_errors_name_is_enough(changes: dict[str, object]) -> None:
+    net = Net.input(3, 8, 8).then(Conv(9, 3, padding=1), ReLU(), Conv(4, 3, padding=1), BatchNorm(), MaxPool(2))
+    net = net.residual(Block(Conv(4, 1), ReLU(), Conv(4, 3, padding=1))).then(Flatten(), Linear(300))
+    scenario = Training(8, loss="mse", retention=Autograd()).evolve(**changes)
+    plain = int(net.profile(scenario).peak)
+    with pytest.raises(InvalidValueError, match="no checkpoints fit") as caught:
+        net.profile(scenario.evolve(retention=Checkpoint.optimal(1)))
+    least = int(str(caught.value).split("expected ")[1].split()[0])
+    assert least <= plain
+    for budget in {least + (plain - least) * part // 7 for part in range(8)}:
+        assert net.profile(scenario.evolve(retention=Checkpoint.optimal(budget, slots=50))).peak <= budget
+    with pytest.raises(InvalidValueError, match=f"expected {least} bytes"):
+        net.profile(scenario.evolve(retention=Checkpoint.optimal(least - 1)))
+
+
+def test_what_devices_share_out_leaves_room_for_what_is_kept() -> None:
+    scenario = Training(32, retention=Autograd(), optimizer="adam", loss="cross_entropy")
+    shared = scenario.evolve(batch=128, devices=DataParallel(4, zero=3))
+    net = zoo.resnet18()
+    budget = net.profile(shared).peak
+    # Nothing need run again, though a device that has everything would need more.
+    assert net.profile(scenario).peak > budget
+    found = net.profile(shared.evolve(retention=Checkpoint.optimal(budget)))
+    assert all(step.phase is not Phase.RECOMPUTE for step in found.steps)
