@@ -107,8 +107,14 @@ def reorder_network(network: Network, schedule: Schedule) -> Network:
         schedule: A schedule of it.
 
     Returns:
-        The same nodes in another order.
+        The same nodes in another order. Of those that share parameters the first one has them.
     """
     nodes = {node.name: node for node in network.nodes}
     names = [step.node for step in schedule.steps if step.phase is Phase.FORWARD]
-    return Network(network.inputs, [nodes[name] for name in names if name is not None], network.outputs)
+    firsts: dict[str, str] = {}
+    ordered = []
+    for node in [nodes[name] for name in names if name is not None]:
+        first = firsts.setdefault(node.shares or node.name, node.name)
+        shares = None if first == node.name else first
+        ordered.append(node if shares == node.shares else evolve(node, shares=shares))
+    return Network(network.inputs, ordered, network.outputs)

@@ -245,3 +245,29 @@ def test_a_net_in_the_best_order() -> None:
     )
     assert {node.name: node.layer for node in again.network.nodes} == {node.name: node.layer for node in WAYS.nodes}
     assert again.parameter_count == net.parameter_count
+
+
+def test_parameters_that_are_shared_go_to_whoever_comes_first() -> None:
+    # What "a" leaves waits as long as 200 maps are there, if it runs before "b", whose parameters are its own.
+    network = Network(
+        [Input("x", (1, 4, 4))],
+        [
+            Node("p", Conv(8, 1), ["x"]),
+            Node("a", Conv(8, 1), ["p"]),
+            Node("na", Conv(64, 1), ["a"]),
+            Node("q", Conv(8, 1), ["x"]),
+            Node("b", Conv(8, 1), ["q"], shares="a"),
+            Node("wb", Conv(200, 1), ["b"]),
+            Node("nb", Conv(1, 1), ["wb"]),
+            Node("end", Concat(), ["na", "nb"]),
+        ],
+        ["end"],
+    )
+    net, scenario = Net.from_network(network), Inference(retention=FreeAfterUse(temporaries=False))
+    again = net.reordered(scenario)
+    nodes = {node.name: node for node in again.network.nodes}
+    assert list(nodes).index("b") < list(nodes).index("a")
+    assert (nodes["b"].shares, nodes["a"].shares) == (None, "b")
+    assert again.parameter_count == net.parameter_count
+    # The input, 8 and 200 maps of 16 values of 4 bytes.
+    assert again.profile(scenario).activation_peak == (1 + 8 + 200) * 64
