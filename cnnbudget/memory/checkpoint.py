@@ -23,6 +23,7 @@ from cnnbudget.memory.frames import scopes_of
 from cnnbudget.memory.liveness import liveness
 from cnnbudget.memory.recompute import PlannedPass, chain_of, stage_ends
 from cnnbudget.memory.retention import Autograd, as_training
+from cnnbudget.memory.schedule import Phase
 from cnnbudget.memory.shard import sharded
 from cnnbudget.units import Bytes, parse_bytes
 
@@ -169,9 +170,10 @@ class Checkpoint(Autograd):
             slots: How finely the planner cuts memory: more are slower and closer.
 
         Returns:
-            The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below what the leanest of such
-            schedules needs; the error gives that. The peak is within the budget at every step: where an update, or what eager
-            execution holds, needs more than the stages do, stages are planned for less.
+            The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below what the leanest schedule
+            needs that was found; the error gives that. The peak is within the budget at every step: where an update, or what eager
+            execution holds, needs more than the stages do, stages are planned for less. A network whose long edges leave it few
+            stages (a U-Net) gets periodic cuts where no plan of its stages fits.
 
         Example:
             >>> from cnnbudget import Training, zoo
@@ -257,16 +259,27 @@ def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: i
         if above <= 0:
             return schedule
         room -= above
-    schedule = planned(least)
-    needed = min(peak(schedule), peak(everything))
-    if needed > budget:
+    # A network with long edges has few stages; periodic cuts may need less.
+    last = len(unit_ends(table.network))
+    periods = [2**power for power in range(last.bit_length()) if 2**power < last]
+    cut = [Checkpoint(units=units, sums_in_place=policy.sums_in_place).schedule(table, scenario) for units in periods]
+    found_last = [planned(least), *cut]
+    fitting = [schedule for schedule in found_last if peak(schedule) <= budget]
+    if not fitting:
+        needed = min(map(peak, [everything, *found_last]))
         raise InvalidValueError(
             "no checkpoints fit into the budget",
             got=f"{int(budget)} bytes",
             expected=f"{needed} bytes or more, {found.apart} of which are always there",
-            hint="that is what the leanest of all persistent schedules needs; a smaller batch needs less",
+            hint="that is what the leanest schedule needs that was found; a smaller batch needs less",
         )
-    return schedule
+    return min(fitting, key=lambda schedule: _work_again(schedule, table))
+
+
+def _work_again(schedule: Schedule, table: CostTable) -> int:
+    """Multiply-accumulates of a sample that a schedule computes again."""
+    again = [step.node for step in schedule.steps if step.phase is Phase.RECOMPUTE]
+    return sum([table[name].macs or 0 for name in again if name is not None])
 
 
 def recomputation_curve(table: CostTable, scenario: Training, *, slots: int = 500) -> Tradeoff:

@@ -310,3 +310,17 @@ def test_what_devices_share_out_leaves_room_for_what_is_kept() -> None:
     assert net.profile(scenario).peak > budget
     found = net.profile(shared.evolve(retention=Checkpoint.optimal(budget)))
     assert all(step.phase is not Phase.RECOMPUTE for step in found.steps)
+
+
+def test_a_network_of_long_edges_gets_periodic_cuts() -> None:
+    # The first value goes all the way to the end: but for that there are no stages that could run again by themselves.
+    body = Block(*[layer for _ in range(8) for layer in (Conv(4, 3, padding=1), Tanh())])
+    net = Net.input(4, 16, 16).then(Conv(4, 1)).residual(body).then(Flatten(), Linear(2))
+    scenario = Training(16, retention=Autograd(), loss="mse")
+    plain, cut = (net.profile(scenario.evolve(retention=each)) for each in (Autograd(), Checkpoint.every(4)))
+    assert cut.peak < 0.8 * plain.peak
+    found = net.profile(scenario.evolve(retention=Checkpoint.optimal(cut.peak)))
+    assert found.peak <= cut.peak
+    macs = {cost.name: cost.macs for cost in net.costs()}
+    again, at_most = (sum(macs[s.node] for s in each.steps if s.phase is Phase.RECOMPUTE) for each in (found, cut))
+    assert again <= at_most
