@@ -18,7 +18,7 @@ from cnnbudget.memory.forward import owner_of
 from cnnbudget.memory.schedule import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cnnbudget.analysis.costs import NodeCost
     from cnnbudget.dtypes import DType
@@ -165,12 +165,16 @@ class BackwardPass:
         self._write_loss()
         nodes = self.forward.table.nodes
         last = next((cost for cost in nodes if self.saved[cost.name] is not None), None)
-        for cost in reversed(nodes):
+        for cost in self.order():
             if self.saved[cost.name] is not None:
                 self.before(cost)
                 holds = (*self.holds(cost), *(self._starts if cost is last else ()))
                 self._write_step(cost, self.kept(cost), holds)
         self._write_update()
+
+    def order(self) -> Iterator[NodeCost]:
+        """The nodes in the order of their backward steps."""
+        return reversed(self.forward.table.nodes)
 
     def before(self, cost: NodeCost) -> None:
         """What happens before a node's backward step: nothing, unless something must be computed again."""

@@ -20,8 +20,11 @@ from cnnbudget.graph.shapes import place_of
 from cnnbudget.memory.backward import BackwardPass
 from cnnbudget.memory.forward import ForwardPass
 from cnnbudget.memory.frames import scopes_of
+from cnnbudget.memory.liveness import liveness
 from cnnbudget.memory.recompute import PlannedPass, chain_of, stage_ends
 from cnnbudget.memory.retention import Autograd, as_training
+from cnnbudget.memory.schedule import Phase
+from cnnbudget.memory.shard import sharded
 from cnnbudget.units import Bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from cnnbudget.planning.chain import Tradeoff
 
 __all__ = ["Checkpoint", "cut_positions", "recomputation_curve", "unit_ends"]
+
+_ATTEMPTS = 8  # at a plan whose steps keep within the budget, too
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
@@ -165,8 +170,10 @@ class Checkpoint(Autograd):
             slots: How finely the planner cuts memory: more are slower and closer.
 
         Returns:
-            The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below the least that any such
-            schedule needs; the error gives that.
+            The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below what the leanest schedule
+            needs that was found; the error gives that. The peak is within the budget at every step: where an update, or what eager
+            execution holds, needs more than the stages do, stages are planned for less. A network whose long edges leave it few
+            stages (a U-Net) gets periodic cuts where no plan of its stages fits.
 
         Example:
             >>> from cnnbudget import Training, zoo
@@ -214,23 +221,65 @@ class Checkpoint(Autograd):
 
 
 def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: int) -> Schedule:
+    """The schedule of a plan whose peak is within the budget.
+
+    The planner sees stages, not steps: an update, or what eager execution holds beyond a stage, can make the peak higher. Then it
+    plans for as much less.
+    """
     from cnnbudget.planning.chain import least_checkpoint_bytes, plan_checkpoints  # they load numpy
 
+    def shared(schedule: Schedule) -> Schedule:
+        return (
+            sharded(schedule, table.network, devices.count, devices.zero)
+            if devices.zero and devices.count > 1
+            else schedule
+        )
+
+    def peak(schedule: Schedule) -> int:
+        return max(liveness(shared(schedule)).live_bytes(batch))
+
+    def planned(room: int) -> Schedule:
+        forward = ForwardPass(table, scenario)
+        operations = plan_checkpoints(found.chain, room, slots=policy.slots).operations
+        PlannedPass(forward, policy, scenario, found.stages, operations).write()
+        return forward.builder.build()
+
+    batch, devices = scenario.device_batch, scenario.devices
     everything = Autograd(sums_in_place=policy.sums_in_place).schedule(table, scenario)
-    forward = ForwardPass(table, scenario)
-    found = chain_of(table, forward.sharing, everything, scenario.device_batch)
-    room = budget - found.apart
+    if peak(everything) <= budget:
+        return everything
+    found = chain_of(table, ForwardPass(table, scenario).sharing, shared(everything), batch)
     least = least_checkpoint_bytes(found.chain)
-    if room < least:
+    room = budget - found.apart
+    for _ in range(_ATTEMPTS):
+        if room <= least:
+            break
+        schedule = planned(room)
+        above = peak(schedule) - budget
+        if above <= 0:
+            return schedule
+        room -= above
+    # A network with long edges has few stages; periodic cuts may need less.
+    last = len(unit_ends(table.network))
+    periods = [2**power for power in range(last.bit_length()) if 2**power < last]
+    cut = [Checkpoint(units=units, sums_in_place=policy.sums_in_place).schedule(table, scenario) for units in periods]
+    found_last = [planned(least), *cut]
+    fitting = [schedule for schedule in found_last if peak(schedule) <= budget]
+    if not fitting:
+        needed = min(map(peak, [everything, *found_last]))
         raise InvalidValueError(
             "no checkpoints fit into the budget",
             got=f"{int(budget)} bytes",
-            expected=f"{found.apart + least} bytes or more, {found.apart} of which are always there",
-            hint="that is the least of all persistent schedules; a smaller batch needs less",
+            expected=f"{needed} bytes or more, {found.apart} of which are always there",
+            hint="that is what the leanest schedule needs that was found; a smaller batch needs less",
         )
-    plan = plan_checkpoints(found.chain, room, slots=policy.slots)
-    PlannedPass(forward, policy, scenario, found.stages, plan.operations).write()
-    return forward.builder.build()
+    return min(fitting, key=lambda schedule: _work_again(schedule, table))
+
+
+def _work_again(schedule: Schedule, table: CostTable) -> int:
+    """Multiply-accumulates of a sample that a schedule computes again."""
+    again = [step.node for step in schedule.steps if step.phase is Phase.RECOMPUTE]
+    return sum([table[name].macs or 0 for name in again if name is not None])
 
 
 def recomputation_curve(table: CostTable, scenario: Training, *, slots: int = 500) -> Tradeoff:
@@ -371,10 +420,7 @@ class _CheckpointedPass(BackwardPass):
         saved = self.saved[segment[last].name]
         # Inputs are saved before a kernel runs, and nothing after the last of them matters: it stops there.
         runs = last + bool((saved and saved.output) or self.forward.extras[segment[last].name])
-        if runs:
-            self.forward.run_again(segment[:runs])
-        if runs <= last:  # it keeps what the others have left
-            self.forward.look_again(segment[last])
+        self.forward.run_again(segment[:runs], begins=segment[last] if runs <= last else None)
 
     def holds(self, cost: NodeCost) -> tuple[int, ...]:
         """What a segment started from is kept until the last of its backward steps."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cnnbudget.layers.merge import Concat
-from cnnbudget.memory.schedule import Step
+from cnnbudget.memory.schedule import Step, waits
 
 if TYPE_CHECKING:
     from cnnbudget.analysis.costs import CostTable
@@ -24,7 +24,7 @@ def elidable_parts(table: CostTable, sharing: Sharing) -> dict[str, str]:
     """Finds the values that may be written straight into a concatenation.
 
     That is a value with a storage of its own which nothing else looks at as a part, which is no input of the network, which one
-    concatenation reads once, and which nobody overwrites after that.
+    concatenation reads once, and which nobody overwrites after that; nor is the concatenation overwritten while it is still read.
 
     Args:
         table: Costs of the network.
@@ -62,7 +62,28 @@ def elidable_parts(table: CostTable, sharing: Sharing) -> dict[str, str]:
             once = uses.get(owner) == [cost.name]
             if whole and once and owner not in sources and overwritten.get(owner, -1) < position[cost.name]:
                 found[owner] = cost.name
-    return found
+    return _unspoilt(found, table, sharing)
+
+
+def _unspoilt(parts: dict[str, str], table: CostTable, sharing: Sharing) -> dict[str, str]:
+    """Those parts that nobody reads any more when a concatenation in which they lie is overwritten."""
+    owners = sharing.owners
+    last: dict[str, int] = {owners[name]: len(table) for name in table.network.outputs}
+    first: dict[str, int] = {}
+    for position, cost in enumerate(table.nodes):
+        for value in cost.node.inputs:
+            last[owners[value]] = max(position, last.get(owners[value], -1))
+        alias = sharing.aliases.get(cost.name)
+        if alias is not None and alias.in_place:
+            first.setdefault(owners[cost.name], position)
+    kept = {}
+    for part, whole in parts.items():
+        above: str | None = whole
+        while above is not None and first.get(above, len(table) + 1) > last[part]:
+            above = parts.get(above)
+        if above is None:
+            kept[part] = whole
+    return kept
 
 
 def concat_in_place(schedule: Schedule, table: CostTable, sharing: Sharing) -> Schedule:
@@ -100,4 +121,5 @@ def concat_in_place(schedule: Schedule, table: CostTable, sharing: Sharing) -> S
         storages=tuple([schedule.storages[number] for number in kept]),
         steps=tuple(steps),
         held=frozenset(moved[number] for number in schedule.held),
+        after=waits(schedule, into),
     )

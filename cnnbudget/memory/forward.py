@@ -88,6 +88,7 @@ class ForwardPass:
         self._held: Mapping[str, tuple[str, ...]] = {}
         self._saved_dtype = self.precision[Role.EXTRA]
         self._phase, self._mark = Phase.FORWARD, ""
+        self._closing = ""  # the node with which a run ends
         self._runs: dict[str, int] = {}  # how often the stage that begins with a node has run again
         for cost in table.nodes:
             self._add_persistent(cost)
@@ -103,27 +104,39 @@ class ForwardPass:
         for cost in nodes:
             add(cost)
 
-    def run_again(self, nodes: Sequence[NodeCost]) -> None:
+    def run_again(self, nodes: Sequence[NodeCost], *, begins: NodeCost | None = None) -> None:
         """Runs nodes once more, as recomputation does: from now on their values and extras are those of this run.
 
         Args:
             nodes: Some nodes in execution order, with everything between them on which they depend.
+            begins: A node after them that begins to run, and stops when it has what it works on.
         """
+        first = nodes[0] if nodes else begins
+        if first is None:
+            return
         copies, self.copies = self.copies, {}  # a region of mixed precision of its own
-        runs = self._runs.get(nodes[0].name, 0) + 1
-        self._runs[nodes[0].name] = runs
+        runs = self._runs.get(first.name, 0) + 1
+        self._runs[first.name] = runs
         self._phase, self._mark = Phase.RECOMPUTE, " again" if runs == 1 else f" again {runs}"
+        self._closing = nodes[-1].name if nodes else ""
         self._run(nodes)
+        if begins is not None:
+            self._begin(begins)
         self.copies = copies
 
-    def look_again(self, cost: NodeCost) -> None:
-        """Lets a node that is not run again work on the values of the nodes that were.
+    def _begin(self, cost: NodeCost) -> None:
+        """Lets a node look at its inputs, and copies what comes in another width; its kernel does not run."""
+        if not self.precision.autocast:
+            self._look(cost)
+            return
+        written, _ = self._cast(cost)
+        if written:
+            reads = [*self.operands[cost.name].inputs, *[self.values[name] for name in cost.node.inputs]]
+            self.builder.step(self._phase, cost.name, reads, written, self._region(written))
 
-        Args:
-            cost: The node.
-        """
-        inputs = tuple([self.values[name] for name in cost.node.inputs])
-        self.operands[cost.name] = Operands(inputs, self.operands[cost.name].weights)
+    def _region(self, writes: Sequence[int]) -> list[int]:
+        """Copies of parameters that the region of mixed precision keeps to its end, without those that a step writes."""
+        return [number for number in self.copies.values() if number not in writes]
 
     def _add_persistent(self, cost: NodeCost) -> None:
         if cost.parameters is None:
@@ -141,12 +154,19 @@ class ForwardPass:
 
     def _add_plain(self, cost: NodeCost) -> None:
         """A step in one precision."""
-        inputs = tuple([self.values[name] for name in cost.node.inputs])
-        self.operands[cost.name] = Operands(inputs, {})
-        self._add_forward(cost, inputs, (), self.precision[Role.ACTIVATION], self._saved_dtype)
+        self._look(cost)
+        self._add_forward(cost, self.operands[cost.name].inputs, (), self.precision[Role.ACTIVATION], self._saved_dtype)
+
+    def _look(self, cost: NodeCost) -> None:
+        self.operands[cost.name] = Operands(tuple([self.values[name] for name in cost.node.inputs]), {})
 
     def _add_cast(self, cost: NodeCost) -> None:
         """A step in mixed precision: what comes in another width is copied first."""
+        written, dtype = self._cast(cost)
+        self._add_forward(cost, self.operands[cost.name].inputs, written, dtype, dtype)
+
+    def _cast(self, cost: NodeCost) -> tuple[list[int], DType]:
+        """What a node works on in mixed precision: the copies that are made for it, and the width of its output."""
         layer, builder = cost.node.layer, self.builder
         low = self.precision.autocast
         found = [self.dtypes[name] for name in cost.node.inputs]
@@ -183,7 +203,7 @@ class ForwardPass:
         self.operands[cost.name] = Operands(tuple(inputs), weights)
         if cost.name in self.sharing.aliases:
             dtype = found[self.sharing.aliases[cost.name].input]
-        self._add_forward(cost, inputs, written, dtype, dtype)
+        return written, dtype
 
     def _add_forward(
         self, cost: NodeCost, inputs: Sequence[int], written: Sequence[int], dtype: DType, saved_dtype: DType
@@ -211,7 +231,9 @@ class ForwardPass:
         if self._sums and cost.node.layer.autocast is Autocast.LOW:
             writes += (builder.add(f"{name}.sums", cost.output, Role.WORKSPACE, dtype=self._sums, node=name),)
         reads = (*inputs, *[values[value] for value in cost.node.inputs]) if written else inputs
-        holds = [values[value] for value in self._held.get(name, ())] if self._held else ()
+        holds = [values[value] for value in self._held.get(name, ())] if self._held else []
+        if name == self._closing:
+            holds += self._region(writes)
         builder.step(self._phase, name, reads, writes, holds)
 
     def _facts(self, cost: NodeCost) -> tuple[Stated, Stated]:

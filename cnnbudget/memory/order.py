@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cnnbudget.graph.nodes import Network
-from cnnbudget.memory.schedule import Phase
+from cnnbudget.memory.schedule import Phase, waits
 from cnnbudget.planning.dag import Dag
 from cnnbudget.planning.order import OrderPlan, least_peak_order
 
@@ -41,24 +41,11 @@ def order_problem(schedule: Schedule, batch: int) -> Dag:
     """
     numbers = [number for number, storage in enumerate(schedule.storages) if not storage.persistent]
     local = {number: position for position, number in enumerate(numbers)}
-    writers: dict[int, list[int]] = {}
-    readers: dict[int, list[int]] = {}
-    touches: list[list[int]] = []
-    after: list[list[int]] = []
-    for now, step in enumerate(schedule.steps):
-        before: dict[int, None] = {}
-        reads = {number for number in (*step.reads, *step.holds) if number in local}
-        writes = {number for number in step.writes if number in local}
-        for number in sorted(reads):
-            before.update(dict.fromkeys(writers.get(number, ())))
-            if number in writes:  # it overwrites: nobody may need the old value any more
-                before.update(dict.fromkeys(readers.get(number, ())))
-        for number in sorted(reads):
-            readers.setdefault(number, []).append(now)
-        for number in sorted(writes):
-            writers.setdefault(number, []).append(now)
-        touches.append([local[number] for number in sorted(reads | writes)])
-        after.append(list(before))
+    after = waits(schedule) if schedule.after is None else schedule.after
+    touches = [
+        sorted({local[number] for number in (*step.reads, *step.holds, *step.writes) if number in local})
+        for step in schedule.steps
+    ]
     sizes = [schedule.storages[number].byte_count(batch) for number in numbers]
     return Dag(sizes, touches, after, [local[number] for number in schedule.held if number in local])
 
@@ -73,7 +60,7 @@ def in_order(schedule: Schedule, order: tuple[int, ...]) -> Schedule:
     Returns:
         A new schedule.
     """
-    return evolve(schedule, steps=tuple([schedule.steps[step] for step in order]))
+    return evolve(schedule, steps=tuple([schedule.steps[step] for step in order]), after=None)
 
 
 def plan_order(
@@ -107,8 +94,14 @@ def reorder_network(network: Network, schedule: Schedule) -> Network:
         schedule: A schedule of it.
 
     Returns:
-        The same nodes in another order.
+        The same nodes in another order. Of those that share parameters the first one has them.
     """
     nodes = {node.name: node for node in network.nodes}
     names = [step.node for step in schedule.steps if step.phase is Phase.FORWARD]
-    return Network(network.inputs, [nodes[name] for name in names if name is not None], network.outputs)
+    firsts: dict[str, str] = {}
+    ordered = []
+    for node in [nodes[name] for name in names if name is not None]:
+        first = firsts.setdefault(node.shares or node.name, node.name)
+        shares = None if first == node.name else first
+        ordered.append(node if shares == node.shares else evolve(node, shares=shares))
+    return Network(network.inputs, ordered, network.outputs)

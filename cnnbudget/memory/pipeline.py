@@ -61,8 +61,9 @@ class PipelineProfile:
 
     The cuts are optimal among all that lie where one value alone goes on.
 
-    *Counts*: parameters, buffers, gradients and optimizer state of a device's nodes; for every micro-batch in flight what its
-    nodes keep and what it received; the most transient values of any stage, as if they came when most is kept: an upper model.
+    *Counts*: parameters, buffers, gradients and optimizer state of a device's nodes, those that stages share in each of them;
+    for every micro-batch in flight what its nodes keep and what it received; the targets of the whole batch on the last device;
+    the most transient values of any stage, as if they came when most is kept: an upper model.
     *Does not count*: temporaries of the update, buffers of the communication.
 
     Args:
@@ -191,9 +192,11 @@ def pipeline(
     found = chain_of(table, ForwardPass(table, scenario).sharing, whole, part)
     shared = sharded(whole, table.network, replicas.count, replicas.zero) if replicas.zero else whole
     own = _own_bytes(shared)
+    targets = sum([each.byte_count(batch) for each in whole.storages if each.persistent and each.role not in _OWN])
     layers = [
         PipelineLayer(
-            parameter_bytes=sum([own.get(cost.name, 0) for cost in nodes]),
+            parameter_bytes=sum([own.get(name, 0) for name in {cost.node.shares or cost.name for cost in nodes}])
+            + (targets if nodes is found.stages[-1] else 0),
             kept_bytes=stage.kept_bytes,
             output_bytes=stage.output_bytes,
             transient_bytes=max(

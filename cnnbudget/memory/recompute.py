@@ -19,7 +19,7 @@ from cnnbudget.memory.schedule import Phase
 from cnnbudget.planning.stages import Action, Chain, Operation, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cnnbudget.analysis.costs import CostTable, NodeCost
     from cnnbudget.analysis.storage import Sharing
@@ -234,15 +234,11 @@ class PlannedPass(BackwardPass):
                 read = {name for cost in stage for name in cost.node.inputs if name not in made}
                 self.builder.retain([self.forward.values[name] for name in read])
 
-    def write(self) -> None:
-        """Writes all steps, those that run stages again among them."""
-        self._write_loss()
+    def order(self) -> Iterator[NodeCost]:
+        """The nodes in the order of their backward steps; the plan's stages run again when their turn comes."""
         for operation in self._plan:
             stage = self._stages[operation.stage]
-            if operation.action is not Action.BACKWARD:
+            if operation.action is Action.BACKWARD:
+                yield from reversed(stage)
+            else:
                 self.forward.run_again(stage)
-                continue
-            for cost in reversed(stage):
-                if self.saved[cost.name] is not None:
-                    self._write_step(cost, self.kept(cost), ())
-        self._write_update()

@@ -17,9 +17,9 @@ from cnnbudget.errors import ConformanceError, InvalidTypeError, UnknownNameErro
 from cnnbudget.tensors import Footprint, Shape, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Phase", "Schedule", "ScheduleBuilder", "Step", "Storage"]
+__all__ = ["Phase", "Schedule", "ScheduleBuilder", "Step", "Storage", "waits"]
 
 
 class Phase(Enum):
@@ -106,12 +106,14 @@ class Schedule:
         steps: The steps in order.
         held: Storages that stay alive to the end.
         retained: Storages that are kept for backward when the forward pass and the loss are done.
+        after: Which steps each has to come after, where that is less than reads and writes of storages say; see :func:`waits`.
     """
 
     storages: tuple[Storage, ...] = field(repr=False)
     steps: tuple[Step, ...] = field(repr=False)
     held: frozenset[int] = field(default=frozenset(), repr=False)
     retained: frozenset[int] = field(default=frozenset(), repr=False)
+    after: tuple[tuple[int, ...], ...] | None = field(default=None, repr=False, kw_only=True)
 
     def hold(self, *names: str) -> Schedule:
         """Returns a schedule in which further storages stay alive to the end.
@@ -130,6 +132,43 @@ class Schedule:
             if not isinstance(name, str) or name not in numbers:
                 raise UnknownNameError("no storage has this name", got=shorten(name), hint=did_you_mean(name, numbers))
         return evolve(self, held=self.held | {numbers[name] for name in names})
+
+
+def waits(schedule: Schedule, parts: Mapping[int, int] | None = None) -> tuple[tuple[int, ...], ...]:
+    """Finds which steps each step has to come after, whatever the order of the others.
+
+    A step that reads comes after those that have written; one that overwrites what it reads comes after all who need the old
+    value. What is always there makes nobody wait.
+
+    Args:
+        schedule: The schedule, in a legal order.
+        parts: Storages that lie within others, of which they are parts.
+
+    Returns:
+        For each step the numbers of others.
+    """
+    within: dict[int, list[int]] = {}
+    for part, whole in (parts or {}).items():
+        within.setdefault(whole, []).append(part)
+    writers: dict[int, list[int]] = {}
+    readers: dict[int, list[int]] = {}
+    after = []
+    for now, step in enumerate(schedule.steps):
+        before: dict[int, None] = {}
+        reads = {number for number in (*step.reads, *step.holds) if not schedule.storages[number].persistent}
+        writes = {number for number in step.writes if not schedule.storages[number].persistent}
+        for number in sorted(reads):
+            before.update(dict.fromkeys(writers.get(number, ())))
+            overwritten = [number] if number in writes else []
+            for each in overwritten:  # nobody may need the old value any more
+                before.update(dict.fromkeys(readers.get(each, ())))
+                overwritten += within.get(each, ())
+        for number in sorted(reads):
+            readers.setdefault(number, []).append(now)
+        for number in sorted(writes):
+            writers.setdefault(number, []).append(now)
+        after.append(tuple(before))
+    return tuple(after)
 
 
 class ScheduleBuilder:

@@ -16,7 +16,7 @@ from attrs import Attribute, evolve, field, frozen
 
 from cnnbudget.analysis.costs import CostTable, costs
 from cnnbudget.analysis.storage import sharing
-from cnnbudget.checks import exact_int, is_bool, one_of
+from cnnbudget.checks import LARGEST, exact_int, is_bool, one_of
 from cnnbudget.dtypes import Role
 from cnnbudget.errors import InvalidTypeError, InvalidValueError, shorten
 from cnnbudget.graph.nodes import Network, check_name, check_network
@@ -27,6 +27,7 @@ from cnnbudget.memory.scenario import Inference
 from cnnbudget.memory.schedule import Phase, Step, Storage
 from cnnbudget.memory.sliding import SlidingPrefix, sliding_prefix
 from cnnbudget.planning.lines import row_counts
+from cnnbudget.planning.plan import LARGEST_SIZE
 from cnnbudget.planning.tiles import VARIANTS, TileCost, needed_intervals, tile_cost
 from cnnbudget.tables import Column, html_table, text_table
 from cnnbudget.units import Bytes
@@ -61,10 +62,10 @@ def _is_tiles(instance: Any, attribute: Attribute[Any], value: Any) -> None:
         exact_int(tiles, f"{type(instance).__name__}.{attribute.name}[{axis}]")
 
 
-def _is_count(least: int) -> Any:
+def _is_count(least: int, most: int = LARGEST) -> Any:
     def check(instance: Any, attribute: Attribute[Any], value: Any) -> None:
         if value is not None:
-            exact_int(value, f"{type(instance).__name__}.{attribute.name}", least)
+            exact_int(value, f"{type(instance).__name__}.{attribute.name}", least, most)
 
     return check
 
@@ -114,7 +115,7 @@ class Streamed(Retention):
     split: str | None = field(default=None, validator=_is_name)
     tiles: tuple[int, ...] | None = field(default=None, converter=_tiles, validator=_is_tiles)
     variant: str | None = field(default=None, kw_only=True, validator=_is_variant)
-    most_extra_macs: int | None = field(default=None, kw_only=True, validator=_is_count(0))
+    most_extra_macs: int | None = field(default=None, kw_only=True, validator=_is_count(0, LARGEST_SIZE))
     most_tiles: int | None = field(default=None, kw_only=True, validator=_is_count(1))
     input_outside: bool = field(default=False, kw_only=True, validator=is_bool)
 

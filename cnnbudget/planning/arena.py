@@ -258,10 +258,14 @@ class _Packer:
         own = [self.problem.lifetimes[number] for number in members]
         _, load = _Problem(tuple(own), 1).load()
         component = _Component(members, own, [], 0, "", load)
+        numbered = sorted(range(len(members)), key=members.__getitem__)  # as a greedy rule breaks ties among all
+        in_order = [own[place] for place in numbered]
         for sequence, fit in product(SEQUENCES, FITS):
             if component.offsets and (component.height == load or self.clock.over):
                 break
-            offsets = greedy_offsets(own, sequence, fit)
+            offsets = [0] * len(own)
+            for place, offset in zip(numbered, greedy_offsets(in_order, sequence, fit), strict=True):
+                offsets[place] = offset
             height = _height(own, offsets)
             if not component.offsets or height < component.height:
                 component.offsets, component.height, component.method = offsets, height, _greedy_name(sequence, fit)

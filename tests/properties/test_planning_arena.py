@@ -20,6 +20,12 @@ def problems(draw: st.DrawFn, least_size: int = 0) -> list[Lifetime]:
     return lifetimes
 
 
+def test_no_time_at_all_is_enough_for_the_greedy_plan() -> None:
+    # Two storages of 5, of which the later number has to come first, and is born first.
+    lifetimes = [(6, 9, 5), (2, 6, 3), (4, 5, 3), (5, 7, 5)]
+    assert pack(lifetimes, time_limit=0).height <= pack_greedily(lifetimes).height
+
+
 def rounded(lifetimes: list[Lifetime], alignment: int) -> list[Lifetime]:
     return [(birth, death, -(-size // alignment) * alignment) for birth, death, size in lifetimes]
 
@@ -42,6 +48,8 @@ def test_a_greedy_packing_is_valid_and_never_lower(
     live = live_sizes(births, deaths, sizes, 7)
     assert plan.lower_bound == max(live) == live[plan.busiest]
     assert plan.height >= pack(lifetimes, alignment).height
+    if (sequence, fit) == ("size", "lowest"):  # the one rule that there is always time for
+        assert plan.height >= pack(lifetimes, alignment, time_limit=0).height
 
 
 @given(problems(), st.integers(0, 4))

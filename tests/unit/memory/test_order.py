@@ -1,6 +1,7 @@
 """Orders and arenas of networks: the planners' problems, and what becomes of their plans."""
 
 import pickle
+from itertools import permutations
 
 import pytest
 
@@ -245,3 +246,77 @@ def test_a_net_in_the_best_order() -> None:
     )
     assert {node.name: node.layer for node in again.network.nodes} == {node.name: node.layer for node in WAYS.nodes}
     assert again.parameter_count == net.parameter_count
+
+
+def test_parameters_that_are_shared_go_to_whoever_comes_first() -> None:
+    # What "a" leaves waits as long as 200 maps are there, if it runs before "b", whose parameters are its own.
+    network = Network(
+        [Input("x", (1, 4, 4))],
+        [
+            Node("p", Conv(8, 1), ["x"]),
+            Node("a", Conv(8, 1), ["p"]),
+            Node("na", Conv(64, 1), ["a"]),
+            Node("q", Conv(8, 1), ["x"]),
+            Node("b", Conv(8, 1), ["q"], shares="a"),
+            Node("wb", Conv(200, 1), ["b"]),
+            Node("nb", Conv(1, 1), ["wb"]),
+            Node("end", Concat(), ["na", "nb"]),
+        ],
+        ["end"],
+    )
+    net, scenario = Net.from_network(network), Inference(retention=FreeAfterUse(temporaries=False))
+    again = net.reordered(scenario)
+    nodes = {node.name: node for node in again.network.nodes}
+    assert list(nodes).index("b") < list(nodes).index("a")
+    assert (nodes["b"].shares, nodes["a"].shares) == (None, "b")
+    assert again.parameter_count == net.parameter_count
+    # The input, 8 and 200 maps of 16 values of 4 bytes.
+    assert again.profile(scenario).activation_peak == (1 + 8 + 200) * 64
+
+
+def test_a_concatenation_in_place_makes_no_reader_of_a_part_wait_for_the_others() -> None:
+    # Nor does the concatenation wait for "reader", without which the input can go before there is what "reader" makes.
+    nodes = [
+        Node("first", Conv(2, 1), ["x"]),
+        Node("reader", Conv(8, 1), ["first"]),
+        Node("both", Concat(), ["first", "x"]),
+    ]
+    scenario = Inference(retention=FreeAfterUse(concat_in_place=True))
+    given, planned = set(), set()
+    for order in permutations(nodes):
+        made = {"x"}
+        for node in order:
+            if not made.issuperset(node.inputs):
+                break
+            made.add(node.name)
+        else:
+            network = Network([Input("x", (4, 4, 4))], list(order), ["both", "reader"])
+            given.add(profile(network, scenario).peak)
+            best = profile(network, scenario.evolve(order="optimal"))
+            assert best.order is not None
+            assert best.order.optimal
+            planned.add(best.peak)
+    assert len(given) > 1
+    assert planned == {min(given)}
+
+
+def test_a_part_that_is_read_after_the_whole_was_overwritten_is_copied() -> None:
+    nodes = [
+        Node("spoilt", Conv(4, 1), ["x"]),
+        Node("fine", Conv(4, 1), ["x"]),
+        Node("both", Concat(), ["spoilt", "fine"]),
+        Node("over", ReLU(inplace=True), ["both"]),
+        Node("reader", Conv(1, 1), ["spoilt"]),
+        Node("end", Concat(), ["over", "reader"]),
+    ]
+    table = costs(Network([Input("x", (2, 4, 4))], nodes, ["end"]))
+    assert elidable_parts(table, sharing(table, training=False)) == {"fine": "both", "both": "end", "reader": "end"}
+    # An output is read when all is done.
+    table = costs(Network([Input("x", (2, 4, 4))], nodes[:4], ["over", "spoilt"]))
+    assert elidable_parts(table, sharing(table, training=False)) == {"fine": "both"}
+    # Read before, it may lie there; then whoever overwrites the whole waits for its reader, also in the best order.
+    early = [*nodes[:3], nodes[4], nodes[3], nodes[5]]
+    network = Network([Input("x", (2, 4, 4))], early, ["end"])
+    scenario = Inference(retention=FreeAfterUse(concat_in_place=True), order="optimal")
+    steps = [step.node for step in profile(network, scenario).steps]
+    assert steps.index("reader") < steps.index("over")

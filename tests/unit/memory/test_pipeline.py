@@ -7,9 +7,12 @@ from cnnbudget import (
     Conv,
     DataParallel,
     Inference,
+    Input,
     InvalidTypeError,
     InvalidValueError,
     Net,
+    Network,
+    Node,
     Tanh,
     Training,
     pipeline,
@@ -41,6 +44,28 @@ def test_one_device_holds_no_less_than_the_network_needs() -> None:
         real = net.profile(scenario.evolve(optimizer="sgd")).peak
         assert model.peak >= real
         assert model.traffic == 0
+
+
+def test_targets_lie_on_the_last_device() -> None:
+    # A target of the mean squared error is as large as the output: 50 maps of 64 values for each of 4 samples.
+    wide = Net.input(1, 8, 8).then(Conv(50, 1))
+    scenario = Training(4, retention=Autograd(), loss="mse")
+    found = pipeline(wide.network, scenario, 1, microbatches=1).peak
+    assert found >= wide.profile(scenario).peak
+    # However small the micro-batches, the output, its gradient and the targets of the whole batch are there.
+    assert pipeline(wide.network, scenario, 1, microbatches=4).peak >= 4 * (50 * 64) * 4 + 2 * 4 * (50 * 64)
+
+
+def test_every_device_has_the_parameters_that_its_nodes_share() -> None:
+    def made(*, shared: bool) -> Network:
+        nodes = [Node("first", Conv(50, 3, padding=1), ["x"]), Node("act", Tanh(), ["first"])]
+        nodes += [Node("second", Conv(50, 3, padding=1), ["act"], shares="first" if shared else None)]
+        return Network([Input("x", (50, 2, 2))], nodes, ["second"])
+
+    apart, shared = (pipeline(made(shared=each), Training(2), 2, microbatches=2) for each in (False, True))
+    weights = 4 * (50 * 50 * 9 + 50)
+    for profile in (apart, shared):  # a parameter and its gradient
+        assert all(stage.peak >= 2 * weights for stage in profile.stages)
 
 
 def test_more_devices_never_hold_more() -> None:

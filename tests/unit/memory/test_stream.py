@@ -362,6 +362,11 @@ def test_networks_and_settings_that_are_refused():
             Streamed(**bad)
 
 
+def test_more_work_may_be_allowed_than_32_bits_hold() -> None:
+    # A 3x3 convolution of VGG-16 alone has 1,849,688,064 multiply-accumulates.
+    assert Streamed(most_extra_macs=6 * 10**9).most_extra_macs == 6 * 10**9
+
+
 class _Unknown(Conv):
     def macs(self, inputs, output):
         return None
