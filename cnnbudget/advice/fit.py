@@ -306,6 +306,8 @@ def fit(
 
 def _verdict(found: Search, singles: int) -> str:
     tried = f"{found.measured:,} combinations of {singles:,} single remedies were measured"
+    if not singles:
+        tried = "none of those that allow= and keep= leave can be applied here by itself"
     if found.size == 1:
         return "No single remedy suffices; combinations were not asked for."
     if not found.options:

@@ -173,15 +173,13 @@ def compare_scenarios(
             expected=f"words other than {_FACT!r}",
         )
     several = len(named) > 1
-    return ScenarioComparison(
-        tuple(
-            [
-                (f"{network_name}: {name}" if several else name, profile(network, scenario))
-                for network_name, network in named
-                for name, scenario in zip(names, scenarios, strict=True)
-            ]
+    titles = [f"{network_name}: {name}" if several else name for network_name, _ in named for name in names]
+    if len(set(titles)) < len(titles):  # ("a: b", "c") and ("a", "b: c")
+        raise InvalidValueError(
+            "compare(): two columns have one title", got=shorten(titles), expected="names that tell them apart"
         )
-    )
+    profiles = [profile(network, scenario) for _, network in named for scenario in scenarios]
+    return ScenarioComparison(tuple(zip(titles, profiles, strict=True)))
 
 
 def _titles(scenarios: Sequence[Scenario]) -> list[str]:

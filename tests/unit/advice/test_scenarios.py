@@ -107,3 +107,9 @@ def test_bad_input() -> None:
         compare(5, scenarios=[BASE])  # type: ignore[call-overload]
     with pytest.raises(UnknownNameError, match=r"no scenario has this name: got 'tow'; did you mean 'two'"):
         compare(NET, scenarios={"two": BASE})["tow"]
+
+
+def test_two_columns_of_one_title_would_hide_each_other() -> None:
+    net = Net.input(3, 8, 8).then(Conv(4, 3))
+    with pytest.raises(InvalidValueError, match="two columns have one title"):
+        compare({"a: b": net, "a": net}, scenarios={"c": Training(), "b: c": Training(2)})

@@ -176,3 +176,10 @@ def test_every_kind_says_what_it_is():
 def test_an_inference_has_neither_optimizer_nor_gradients_to_change():
     advice = NET.fit(1000, Inference(8), combine=1, keep="optimizer")
     assert {type(option.remedy) for option in advice.options}.isdisjoint({Accumulate})
+
+
+def test_where_nothing_is_left_to_change_the_verdict_says_so():
+    """Smaller batches are run-time, but change a training; so the two wishes leave nothing."""
+    advice = NET.fit(1000, SCENARIO, allow={SmallerBatch, "accuracy-neutral"})
+    assert advice.options == advice.combinations == ()
+    assert "none of those that allow= and keep= leave can be applied here by itself" in advice.verdict

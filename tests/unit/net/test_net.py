@@ -26,6 +26,7 @@ from cnnbudget import (
     Repeat,
     ShapeError,
     Training,
+    UnknownNameError,
 )
 
 
@@ -102,8 +103,8 @@ def test_a_net_goes_on_from_a_network() -> None:
         (lambda net: net.profile(Inference()), InvalidValueError, r"the network is empty"),
         (
             lambda net: net.then(ReLU()).max_batch("nothing", Inference()),
-            InvalidValueError,
-            r"cannot read a size: got 'nothing'",
+            UnknownNameError,
+            r"neither a size nor a device: got 'nothing'",
         ),
         (lambda net: Net.input(), InvalidValueError, r"the input's shape is empty: got \(\)"),
         (lambda net: Net.input(3, 0), InvalidValueError, r"the input's shape, axis 1 is out of range: got 0"),
