@@ -16,11 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnbudget import FP32, FreeAfterUse, KeepAll, Role, zoo
+from cnnbudget import Autograd, FreeAfterUse, Inference, Training, zoo
 from cnnbudget.memory.liveness import liveness
-from cnnbudget.memory.schedule import Phase
+from cnnbudget.memory.order import order_problem
 from cnnbudget.planning.arena import pack, pack_greedily
-from cnnbudget.planning.dag import Dag, first_order, peak_of
+from cnnbudget.planning.dag import first_order, peak_of
 from cnnbudget.planning.order import least_peak_order
 from cnnbudget.planning.referee import complaints_about_order, complaints_about_packing
 
@@ -28,44 +28,10 @@ if TYPE_CHECKING:
     from cnnbudget import Net
     from cnnbudget.memory.schedule import Schedule
     from cnnbudget.planning.arena import Lifetime, Packing
+    from cnnbudget.planning.dag import Dag
 
 ROOT = Path(__file__).parents[1]
 TRAINED = ("resnet18", "resnet50", "resnet152", "mobilenet_v2", "mobilenet_v3_large", "googlenet", "densenet121")
-ADDED = {Role.ACTIVATION_GRADIENT, Role.PARAMETER_GRADIENT}
-
-
-def order_problem(schedule: Schedule, batch: int = 1) -> Dag:
-    """Who must come before whom: writers before readers, readers before whoever overwrites; gradients add up in any order."""
-    storages = {
-        n: new for new, n in enumerate(n for n, storage in enumerate(schedule.storages) if not storage.persistent)
-    }
-    steps: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-    for step in schedule.steps:
-        if step.phase is Phase.UPDATE:
-            steps += [((gradient,), ()) for gradient in step.reads]
-        else:
-            steps.append((step.reads, step.writes))
-    touched: dict[int, list[int]] = {}
-    written: dict[int, list[int]] = {}
-    after: list[set[int]] = []
-    for now, (reads, writes) in enumerate(steps):
-        before = {0} if now else set()
-        for storage in reads:
-            before |= set(written.get(storage, ()))
-        for storage in writes:
-            if schedule.storages[storage].role not in ADDED or storage in reads:
-                before |= set(touched.get(storage, ()))
-        for storage in {*reads, *writes}:
-            touched.setdefault(storage, []).append(now)
-        for storage in writes:
-            written.setdefault(storage, []).append(now)
-        after.append(before)
-    return Dag(
-        [schedule.storages[n].byte_count(batch) for n in storages],
-        [[storages[n] for n in (*reads, *writes) if n in storages] for reads, writes in steps],
-        after,
-        [storages[n] for n in schedule.held if n in storages],
-    )
 
 
 def arena_problem(schedule: Schedule, batch: int = 1) -> list[Lifetime]:
@@ -76,11 +42,12 @@ def arena_problem(schedule: Schedule, batch: int = 1) -> list[Lifetime]:
 
 
 def inference(net: Net) -> Schedule:
-    return FreeAfterUse().schedule(net.costs(), FP32, training=False)
+    return FreeAfterUse().schedule(net.costs(), Inference())
 
 
 def training(net: Net) -> Schedule:
-    return KeepAll().schedule(net.costs(), FP32, training=True)
+    scenario = Training(retention=Autograd(), loss="cross_entropy", order="optimal")
+    return scenario.retention.schedule(net.costs(), scenario)
 
 
 def verdict(*, optimal: bool, gap: float) -> str:
@@ -133,7 +100,7 @@ def main() -> None:
     print("Orders: inference of the zoo, where there is something to gain")
     spent, same = 0.0, 0
     for name in zoo.names():
-        dag = order_problem(inference(getattr(zoo, name)()))
+        dag = order_problem(inference(getattr(zoo, name)()), 1)
         start = time.perf_counter()
         plan = least_peak_order(dag)
         slowest = time.perf_counter() - start
@@ -152,7 +119,7 @@ def main() -> None:
 
     print("Orders: training, against all updates at the end")
     for name in TRAINED:
-        show_order(name, order_problem(training(getattr(zoo, name)())))
+        show_order(name, order_problem(training(getattr(zoo, name)()), 1))
 
     print("Arenas: inference of the zoo, alignment 64, where greed by size is not enough")
     proved = [show_arena(name, arena_problem(inference(getattr(zoo, name)())), 64, wordy=False) for name in zoo.names()]
