@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cnnbudget.checks import exact_int, int_from, is_bool, is_int
 from cnnbudget.errors import InvalidValueError, SharedStorageError, UnknownNameError, did_you_mean, shorten
@@ -172,8 +172,9 @@ class Checkpoint(Autograd):
         Returns:
             The policy. Its schedule raises :class:`~cnnbudget.InvalidValueError` if the budget is below what the leanest schedule
             needs that was found; the error gives that. The peak is within the budget at every step: where an update, or what eager
-            execution holds, needs more than the stages do, stages are planned for less. A network whose long edges leave it few
-            stages (a U-Net) gets periodic cuts where no plan of its stages fits.
+            execution holds, needs more than the stages do, stages are planned for less. Periodic cuts and cuts at square roots are
+            tried beside the plan, and taken where they fit with less: that can be on a network whose long edges leave it few
+            stages (a U-Net), or on a short one.
 
         Example:
             >>> from cnnbudget import Training, zoo
@@ -251,22 +252,25 @@ def _planned(policy: Checkpoint, table: CostTable, scenario: Training, budget: i
     found = chain_of(table, ForwardPass(table, scenario).sharing, shared(everything), batch)
     least = least_checkpoint_bytes(found.chain)
     room = budget - found.apart
+    plans: list[Schedule] = []
     for _ in range(_ATTEMPTS):
         if room <= least:
             break
         schedule = planned(room)
         above = peak(schedule) - budget
         if above <= 0:
-            return schedule
+            plans.append(schedule)
+            break
         room -= above
-    # A network with long edges has few stages; periodic cuts may need less.
+    # Steps free more than stages say, and a network with long edges has few stages: simple cuts may do with less.
     last = len(unit_ends(table.network))
     periods = [2**power for power in range(last.bit_length()) if 2**power < last]
-    cut = [Checkpoint(units=units, sums_in_place=policy.sums_in_place).schedule(table, scenario) for units in periods]
-    found_last = [planned(least), *cut]
-    fitting = [schedule for schedule in found_last if peak(schedule) <= budget]
+    simple = [Checkpoint(root=True), *[Checkpoint(units=units) for units in periods]]
+    cut = [evolve(each, sums_in_place=policy.sums_in_place).schedule(table, scenario) for each in simple]
+    tried = [*(plans or [planned(least)]), *cut]
+    fitting = [schedule for schedule in tried if peak(schedule) <= budget]
     if not fitting:
-        needed = min(map(peak, [everything, *found_last]))
+        needed = min(map(peak, [everything, *tried]))
         raise InvalidValueError(
             "no checkpoints fit into the budget",
             got=f"{int(budget)} bytes",

@@ -324,3 +324,31 @@ def test_a_network_of_long_edges_gets_periodic_cuts() -> None:
     macs = {cost.name: cost.macs for cost in net.costs()}
     again, at_most = (sum(macs[s.node] for s in each.steps if s.phase is Phase.RECOMPUTE) for each in (found, cut))
     assert again <= at_most
+
+
+@given(
+    st.lists(st.sampled_from(["conv", "wide", "tanh", "relu", "residual"]), min_size=3, max_size=9),
+    st.sampled_from([Checkpoint.sqrt(), Checkpoint.every(1), Checkpoint.every(2), Checkpoint.every(4)]),
+    st.sampled_from(["ideal", "eager"]),
+)
+def test_a_plan_never_computes_more_again_than_simple_cuts_that_fit(
+    kinds: list[str], simple: Checkpoint, frames: str
+) -> None:
+    net = Net.input(3, 8, 8)
+    for kind in kinds:
+        if kind == "residual":
+            channels = net.output_shape[0]
+            net = net.residual(Block(Conv(channels, 3, padding=1), ReLU()))
+        else:
+            layers = {"conv": Conv(4, 3, padding=1), "wide": Conv(9, 3, padding=1), "tanh": Tanh(), "relu": ReLU()}
+            net = net.then(layers[kind])
+    net = net.then(Flatten(), Linear(2))
+    scenario = Training(8, loss="mse", frames=frames)
+    cut = net.profile(scenario.evolve(retention=simple))
+    found = net.profile(scenario.evolve(retention=Checkpoint.optimal(cut.peak, slots=50)))
+    macs = {cost.name: cost.macs or 0 for cost in net.costs()}
+    again, at_most = (
+        sum(macs[str(step.node)] for step in each.steps if step.phase is Phase.RECOMPUTE) for each in (found, cut)
+    )
+    assert found.peak <= cut.peak
+    assert again <= at_most
