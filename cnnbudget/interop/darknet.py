@@ -97,6 +97,7 @@ def from_darknet(source: Source, *, input_shape: Sequence[int] | None = None, li
             of them.
 
     Example:
+        >>> from cnnbudget.interop import from_darknet
         >>> cfg = '''
         ... [net]
         ... height=416

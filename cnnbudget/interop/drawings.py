@@ -40,6 +40,7 @@ def to_mermaid(network: Network | HasNetwork) -> str:
 
     Example:
         >>> from cnnbudget import Conv, Net, ReLU
+        >>> from cnnbudget.interop import to_mermaid
         >>> print(to_mermaid(Net.input(3, 8, 8).then(Conv(4, 3), name="stem").then(ReLU())), end="")
         flowchart TD
           v0(["input"])
@@ -82,6 +83,7 @@ def to_dot(network: Network | HasNetwork) -> str:
 
     Example:
         >>> from cnnbudget import Conv, Net, ReLU
+        >>> from cnnbudget.interop import to_dot
         >>> print(to_dot(Net.input(3, 8, 8).then(Conv(4, 3), name="stem").then(ReLU())), end="")
         digraph {
           node [shape=box];

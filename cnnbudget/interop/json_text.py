@@ -277,6 +277,7 @@ def json_schema() -> dict[str, Any]:
         The schema.
 
     Example:
+        >>> from cnnbudget.interop import json_schema
         >>> json_schema()["$defs"]["Linear"]["properties"]["features"]
         {'type': 'integer'}
     """

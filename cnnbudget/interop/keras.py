@@ -72,6 +72,7 @@ def from_keras(
         FormatError: If it is no such model, or has layers that are not supported; the error lists all of them.
 
     Example:
+        >>> from cnnbudget.interop import from_keras
         >>> config = {
         ...     "class_name": "Sequential",
         ...     "config": {

@@ -44,7 +44,7 @@ class Limits:
         expansion: How many times its own size an archive may unpack to.
 
     Example:
-        >>> from cnnbudget.interop import from_json
+        >>> from cnnbudget.interop import Limits, from_json
         >>> from_json(" " * 2000, limits=Limits(bytes=1000))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         cnnbudget.errors.FormatError: from_json(): the text is too large: got more than 1,000 bytes, expected at most 1,000; ...

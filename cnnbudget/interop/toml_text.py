@@ -71,6 +71,7 @@ def to_toml(network: Network | HasNetwork, *, layers: Mapping[str, type[Layer]] 
 
     Example:
         >>> from cnnbudget import Conv, Net, ReLU
+        >>> from cnnbudget.interop import to_toml
         >>> print(to_toml(Net.input(3, 8, 8).then(Conv(4, 3, padding="same"), ReLU())), end="")
         format = "cnnbudget"
         version = 1
@@ -154,6 +155,7 @@ def from_toml(source: Source, *, layers: Mapping[str, type[Layer]] | None = None
         FormatError: If the text is no network; the error says where.
 
     Example:
+        >>> from cnnbudget.interop import from_toml
         >>> text = '''
         ... format = "cnnbudget"
         ... version = 1

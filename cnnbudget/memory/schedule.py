@@ -106,7 +106,7 @@ class Schedule:
         steps: The steps in order.
         held: Storages that stay alive to the end.
         retained: Storages that are kept for backward when the forward pass and the loss are done.
-        after: Which steps each has to come after, where that is less than reads and writes of storages say; see :func:`waits`.
+        after: Which steps each has to come after, where that is less than reads and writes of storages say; see ``waits``.
     """
 
     storages: tuple[Storage, ...] = field(repr=False)
