@@ -108,12 +108,11 @@ class ForwardPass:
         """Runs nodes once more, as recomputation does: from now on their values and extras are those of this run.
 
         Args:
-            nodes: Some nodes in execution order, with everything between them on which they depend.
+            nodes: Some nodes in execution order, with everything between them on which they depend; there may be none before
+                one that begins.
             begins: A node after them that begins to run, and stops when it has what it works on.
         """
-        first = nodes[0] if nodes else begins
-        if first is None:
-            return
+        first = (nodes if begins is None else [*nodes, begins])[0]
         copies, self.copies = self.copies, {}  # a region of mixed precision of its own
         runs = self._runs.get(first.name, 0) + 1
         self._runs[first.name] = runs

@@ -136,3 +136,8 @@ def test_what_is_no_mapping_is_refused(wrong):
 def test_a_default_that_is_no_dtype_is_refused(wrong):
     with pytest.raises(InvalidTypeError, match=r"^Precision\.default must be a DType: got"):
         Precision("P", wrong)
+
+
+def test_autocast_to_no_width_is_refused():
+    with pytest.raises(InvalidTypeError, match=r"^Precision\.autocast must be a DType: got 16, expected None, or for"):
+        Precision("MINE", dtypes.FLOAT32, autocast=16)

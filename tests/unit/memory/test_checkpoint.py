@@ -26,6 +26,7 @@ from cnnbudget import (
     ReLU,
     SharedStorageError,
     Sigmoid,
+    SiLU,
     Tanh,
     Training,
     UnknownNameError,
@@ -352,3 +353,14 @@ def test_a_plan_never_computes_more_again_than_simple_cuts_that_fit(
     )
     assert found.peak <= cut.peak
     assert again <= at_most
+
+
+def test_what_only_looks_at_its_input_does_not_run_again_in_mixed_precision() -> None:
+    net = Net.input(4, 10, 10)
+    for _ in range(4):
+        net = net.then(Conv(4, 1, bias=False), SiLU())
+    policy = Checkpoint.at("silu", "silu2", "silu3")
+    found = net.profile(Training(2, retention=policy, precision="amp_bf16"))
+    # A SiLU keeps its input, which its convolution has made in 16 bits already: it copies nothing, and its kernel never runs. The
+    # last convolution belongs to no segment; it does not run again.
+    assert [step.node for step in found.steps if step.phase is Phase.RECOMPUTE] == ["conv3", "conv2", "conv"]
