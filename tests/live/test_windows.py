@@ -51,4 +51,5 @@ def test_windows_read_what_torch_reads(kind, size, kernel, stride, padding, dila
         made = functional.avg_pool1d(image, kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
     assert axis.output == made.shape[-1]
     for output in range(axis.output):
-        assert axis.touched(output) == made[:, 0, output].nonzero().flatten().tolist()
+        # A maximum of padding alone is minus infinity for every sample: it depends on no position.
+        assert axis.touched(output) == (made[:, 0, output] > 0).nonzero().flatten().tolist()
