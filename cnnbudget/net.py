@@ -426,7 +426,7 @@ def compare(
         :class:`ScenarioComparison`, one column for every network in every scenario.
 
     Raises:
-        InvalidTypeError: If something else than nets and networks is given.
+        InvalidTypeError: If something else than nets and networks is given, or ``scenarios`` beside ``inference`` or ``training``.
         InvalidValueError: If there is none, or names do not fit.
         MissingRuleError: If a layer does not state its parameters, buffers, extras or multiply-accumulates.
 
@@ -439,6 +439,12 @@ def compare(
     """
     given: tuple[Any, ...] = tuple(map(_network_of, nets))
     if scenarios is not None:
+        if inference is not _INFERENCE or training is not _TRAINING:
+            raise InvalidTypeError(
+                "compare() takes either scenarios= or inference= and training=",
+                got=shorten((inference, training)),
+                hint="put them among the scenarios",
+            )
         return compare_scenarios(named_networks(given, names), scenarios)
     return compare_networks(*given, names=names, inference=inference, training=training)
 

@@ -113,3 +113,10 @@ def test_two_columns_of_one_title_would_hide_each_other() -> None:
     net = Net.input(3, 8, 8).then(Conv(4, 3))
     with pytest.raises(InvalidValueError, match="two columns have one title"):
         compare({"a: b": net, "a": net}, scenarios={"c": Training(), "b: c": Training(2)})
+
+
+@pytest.mark.parametrize("beside", [{"inference": Inference(2)}, {"training": Training(2)}])
+def test_scenarios_beside_the_two_of_a_plain_comparison_are_refused(beside):
+    net = Net.input(3, 8, 8).then(Conv(4, 3))
+    with pytest.raises(InvalidTypeError, match=r"^compare\(\) takes either scenarios= or inference= and training="):
+        compare(net, scenarios=[Training(1)], **beside)
